@@ -1,0 +1,87 @@
+"""The log's contract, both directions: what the relay writes into Kafka and what a projector reads out of it.
+
+Records are Debezium's JSON envelopes (schemas off) with its default encodings and ``decimal.handling.mode=string``;
+https://debezium.io/documentation/reference/stable/connectors/postgresql.html gives the source of each. All go to one
+partition, so offsets are the order in which Postgres committed.
+
+A change:  key    {"<key column>": value, …, "__dbz__physicalTableIdentifier": "<name>.<schema>.<table>"}
+           value  {"before": {…} | null, "after": {…} | null, "source": {"connector": "postgresql", "name", "db", "schema",
+                  "table", "txId", "lsn", "ts_ms", "ts_us", "snapshot"}, "op": "c" | "u" | "d" | "r" | "t", "ts_ms",
+                  "transaction": {"id": "<xid>:<lsn>", "total_order": n, "data_collection_order": m}}
+BEGIN:     key    {"id": "<xid>:<lsn>"}   value {"status": "BEGIN", "id", "event_count": null, "data_collections": null, "ts_ms", "ts_us"}
+END:       key    {"id"}                  value {"status": "END", "id": "<xid>:<end lsn>", "event_count": n,
+                  "data_collections": [{"data_collection": "<schema>.<table>", "event_count": m}, …], "ts_ms", "ts_us"}
+Heartbeat: key    {"serverName": name}    value {"ts_ms", "ts_us", "lsn"}
+
+Rules that a reader may rely on:
+- ``ts_ms``/``ts_us`` of source, BEGIN and END are the commit time; ``total_order`` counts 1..event_count without gaps.
+- The part of an id before the colon is the transaction's; the LSN in END's id is the end of its commit record.
+- A snapshot is one transaction whose xid part is ``snapshot`` and whose changes have op ``r``; its LSN is the slot's
+  consistent point.
+- A primary-key change is a ``d`` (with the old key in ``before``), then a ``c``. A ``d`` has at least its key in ``before``.
+- A truncate is one ``t`` record a table, with neither before nor after.
+- A column that Postgres left out as unchanged TOAST holds `UNAVAILABLE` (a text), base64 of it (bytea), or a list of it.
+- A heartbeat's lsn is the stream's own keepalive position between transactions: everything that commits at or below it
+  stands before it in the log.
+Not promised: that a transaction stands in the log only once, or whole. A reader skips what ends at or below its
+position, takes a transaction when its END is there with its count, and drops an unfinished one at its next BEGIN.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+UNAVAILABLE = "__debezium_unavailable_value"
+TABLE_KEY = "__dbz__physicalTableIdentifier"
+SNAPSHOT_XID = "snapshot"
+
+
+class LogRecordError(ValueError):
+    """A record in the log that can't be decoded or that contradicts the contract."""
+
+
+class Source(msgspec.Struct, gc=False):
+    """Where a change was made; `ts_us` is absent from old Debezium records, `lsn` is the row's own."""
+
+    table: str
+    schema: str = "public"
+    lsn: int | None = None
+    ts_ms: int = 0
+    ts_us: int | None = None
+
+
+class Place(msgspec.Struct, gc=False):
+    """A change's place in its transaction."""
+
+    id: str
+    total_order: int
+
+
+class Record(msgspec.Struct, gc=False):
+    """Any record; which one it is follows from `op` (a change), `status` (BEGIN, END) or `lsn` alone (a heartbeat).
+
+    before, after: the row images, still encoded (`msgspec.Raw`), for a decoder typed by the reader's table.
+    """
+
+    op: str | None = None
+    before: msgspec.Raw = msgspec.Raw(b"null")
+    after: msgspec.Raw = msgspec.Raw(b"null")
+    source: Source | None = None
+    transaction: Place | None = None
+    status: str | None = None
+    id: str | None = None
+    event_count: int | None = None
+    lsn: int | None = None
+    ts_ms: int = 0
+    ts_us: int | None = None
+
+
+_decode = msgspec.json.Decoder(Record).decode
+
+
+def decode(value: bytes) -> Record:
+    """Read one record's value; raises LogRecordError when it is no record of this contract."""
+    try:
+        return _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise LogRecordError(f"not a record of the log's contract: {error}") from error

@@ -1,0 +1,161 @@
+"""Settings of every process: environment variables ``LOCKSTEP_…`` over the file named by ``LOCKSTEP_FILE`` over defaults.
+
+Nested fields join with two underscores (``LOCKSTEP_KAFKA__BOOTSTRAP_SERVERS``); the file is TOML with one table a
+section. Passwords are `SecretStr`: they print as asterisks. Raises pydantic's ValidationError naming the field.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Section(BaseModel):
+    """A section refuses names that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Postgres(Section):
+    """One database, and a conninfo for each least-privilege role; libpq's own TLS settings go into the conninfo.
+
+    admin: owns the schema; used by migrations and the relay's set-up only.
+    """
+
+    admin: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=postgres")
+    command_api: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=lockstep_command_api")
+    relay: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=lockstep_relay")
+    reader: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=lockstep_reader")
+
+
+class Kafka(Section):
+    """The log: one topic of one partition.
+
+    client: librdkafka properties for every client (security.protocol, sasl.*, ssl.*).
+    retention_ms: -1 keeps the log for ever.
+    """
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    topic: str = "lockstep.app"
+    group_id: str = "lockstep-projector"
+    replication_factor: Annotated[int, Field(ge=1)] = 1
+    retention_ms: Annotated[int, Field(ge=-1)] = -1
+    max_message_bytes: Annotated[int, Field(ge=1_000_000)] = 64 << 20
+    client: dict[str, SecretStr] = {}
+
+    def client_properties(self) -> dict[str, Any]:
+        """What every librdkafka client starts from, secrets in clear: never log it."""
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            **{name: value.get_secret_value() for name, value in self.client.items()},
+        }
+
+
+class Cassandra(Section):
+    """The cluster that holds the read models.
+
+    replication: the keyspace's replication map, used only when the keyspace is made.
+    ca_file, certificate_file, key_file: TLS is on when ca_file is given.
+    """
+
+    contact_points: tuple[str, ...] = ("127.0.0.1",)
+    port: Port = 9042
+    local_datacenter: str = "datacenter1"
+    keyspace: str = "lockstep"
+    replication: dict[str, str] = {"class": "SimpleStrategy", "replication_factor": "1"}
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+
+class CommandApi(Section):
+    """The write side's HTTP server."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    pool_size: Annotated[int, Field(ge=1)] = 10
+
+
+class Relay(Section):
+    """Capture: one process per database.
+
+    database_name: `source.name` in records, Debezium's topic.prefix.
+    tables: what the publication holds, ``schema.table``; empty means every table of `metadata`.
+    metadata: the SQLAlchemy metadata of the source tables, ``package:ATTRIBUTE``.
+    """
+
+    slot: str = "lockstep"
+    publication: str = "lockstep"
+    database_name: str = "app"
+    tables: tuple[str, ...] = ()
+    metadata: str = "command_api.tables:METADATA"
+    heartbeat_ms: Annotated[int, Field(ge=1)] = 20
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 9101
+
+
+class Projector(Section):
+    """A worker.
+
+    projection: names the worker's positions in Cassandra; one per log and set of read models.
+    epoch: of the source history; a new history (restored database) takes the next number.
+    """
+
+    projection: str = "lockstep"
+    read_models: str = "projections:READ_MODELS"
+    metadata: str = "command_api.tables:METADATA"
+    replica: Path = Path(".local/replica.sqlite")
+    epoch: Annotated[int, Field(ge=1, le=2047)] = 1
+    max_batch_changes: Annotated[int, Field(ge=1)] = 5_000
+    rows_per_batch: Annotated[int, Field(ge=1)] = 30
+    batch_bytes: Annotated[int, Field(ge=512)] = 4_096
+    batches_in_flight: Annotated[int, Field(ge=1)] = 32
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 9102
+
+
+class ReadApi(Section):
+    """The read side's HTTP server. wait_ms: the bound on a token's wait; header ``Prefer: wait`` may lower it."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8081
+    read_models: str = "projections:READ_MODELS"
+    wait_ms: Annotated[int, Field(ge=0, le=60_000)] = 2_000
+    page_rows: Annotated[int, Field(ge=1)] = 100
+    max_page_rows: Annotated[int, Field(ge=1)] = 1_000
+
+
+class Settings(BaseSettings):
+    """All sections."""
+
+    model_config = SettingsConfigDict(env_prefix="LOCKSTEP_", env_nested_delimiter="__", extra="ignore", frozen=True)
+
+    postgres: Postgres = Postgres()
+    kafka: Kafka = Kafka()
+    cassandra: Cassandra = Cassandra()
+    command_api: CommandApi = CommandApi()
+    relay: Relay = Relay()
+    projector: Projector = Projector()
+    read_api: ReadApi = ReadApi()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        path = os.environ.get("LOCKSTEP_FILE")
+        file = (TomlConfigSettingsSource(settings_cls, Path(path)),) if path else ()
+        return (init_settings, env_settings, *file)

@@ -1,0 +1,1 @@
+"""Capture: the write-ahead log becomes the Kafka log. Read replication, pgoutput, transactions, publish, snapshot, loop."""

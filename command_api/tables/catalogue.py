@@ -1,0 +1,16 @@
+"""Products on sale."""
+
+from sqlalchemy import CheckConstraint, Column, Integer, Numeric, Table, Text, Uuid
+
+from command_api.tables.metadata import METADATA
+
+products = Table(
+    "products",
+    METADATA,
+    Column("product_id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("price", Numeric(12, 2), CheckConstraint("price >= 0", name="price_not_negative"), nullable=False),
+    Column("category_id", Uuid),
+    Column("version", Integer, nullable=False, server_default="1"),
+)

@@ -1,0 +1,10 @@
+"""Read models of the reference application, and what a declaration is.
+
+Reading order: read_model (a declaration), values (its types), cassandra_table (its table), then a file a domain.
+``READ_MODELS`` is what the projector and the read API are configured with (``projections:READ_MODELS``).
+"""
+
+from projections.orders import ORDER_BY_ID, ORDERS_BY_STATUS, ORDERS_BY_USER
+from projections.read_model import ReadModel
+
+READ_MODELS: tuple[ReadModel, ...] = (ORDERS_BY_USER, ORDER_BY_ID, ORDERS_BY_STATUS)

@@ -1,0 +1,93 @@
+"""What a declaration is: a name, the SQL it replaces, and the key that queries use.
+
+The select() is the contract: the engine keeps a Cassandra table equal to it, and verification runs it on Postgres under
+``TimeZone=UTC``. Whether a select() can be maintained exactly is the compile's question (`projector.compile`); here
+only the declaration's own shape is checked.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Select
+
+from projections.values import UnsupportedTypeError, ValueType, value_type
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
+
+
+class DeclarationError(ValueError):
+    """A declaration that contradicts itself; the message names the read model, the field and the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clustering:
+    """One clustering column: rows of a partition are kept in this order, the first clustering column first."""
+
+    column: str
+    descending: bool = False
+
+
+def descending(column: str) -> Clustering:
+    """A clustering column whose newest or largest value comes first."""
+    return Clustering(column=column, descending=True)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadModel:
+    """One table of answers.
+
+    name: the Cassandra table and the route, lower-case snake case.
+    select: the SQL query that the table replaces; each column needs a name (`.label()`).
+    partition_key: the columns that a query gives in full.
+    clustering_key: the rest of the row's identity, in reading order; a bare name is ascending.
+    staleness: how old a reply may get before it is a fault, None when nothing is promised.
+    """
+
+    name: str
+    select: Select[Any]
+    partition_key: tuple[str, ...]
+    clustering_key: tuple[Clustering | str, ...] = ()
+    staleness: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise DeclarationError(f"read model {self.name!r}: the name must match {_NAME.pattern}")
+        names = [column.name for column in self.select.selected_columns]
+        for name in names:
+            if not _NAME.fullmatch(str(name)):
+                raise DeclarationError(f"{self.name}: column {name!r} must match {_NAME.pattern}: give it a .label()")
+        if len(set(names)) < len(names):
+            raise DeclarationError(f"{self.name}: two columns of the select() share a name: give one a .label()")
+        if not self.partition_key:
+            raise DeclarationError(f"{self.name}: partition_key is empty: name the columns that a query gives")
+        for name in self.key:
+            if name not in names:
+                raise DeclarationError(f"{self.name}: key column {name!r} is not selected: add it to the select()")
+        if len(set(self.key)) < len(self.key):
+            raise DeclarationError(f"{self.name}: a column stands twice in the key")
+        if self.staleness is not None and self.staleness <= timedelta():
+            raise DeclarationError(f"{self.name}: staleness must be positive")
+        for column in self.select.selected_columns:
+            try:
+                value_type(column.type)
+            except UnsupportedTypeError as error:
+                raise DeclarationError(f"{self.name}.{column.name}: {error}") from error
+
+    @property
+    def clustering(self) -> tuple[Clustering, ...]:
+        """The clustering key with every order spelled out."""
+        return tuple(c if isinstance(c, Clustering) else Clustering(column=c) for c in self.clustering_key)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Names of the columns that identify a row: the partition key, then the clustering key."""
+        return self.partition_key + tuple(c.column for c in self.clustering)
+
+    @property
+    def columns(self) -> dict[str, ValueType]:
+        """Name to type, in the order of the select()."""
+        return {str(column.name): value_type(column.type) for column in self.select.selected_columns}
