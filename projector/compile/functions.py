@@ -1,0 +1,220 @@
+"""The scalar functions that SQLite lacks or does differently: Postgres's meaning over replica forms, in Python.
+
+Every function here is pure, returns NULL for NULL, and is registered with SQLite under its own name (`register`).
+Timestamps are integer microseconds since 1970-01-01 UTC and dates days since then (proleptic Gregorian, as in Postgres);
+the largest and smallest 64-bit (32-bit for dates) integers are infinity. The meaning of each is the PostgreSQL manual's,
+chapter 9 (Functions and Operators), under ``TimeZone=UTC``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+DAY = 86_400_000_000
+TIMESTAMP_INFINITY = (1 << 63) - 1
+TIMESTAMP_NEGATIVE_INFINITY = -(1 << 63)
+DATE_INFINITY = (1 << 31) - 1
+DATE_NEGATIVE_INFINITY = -(1 << 31)
+_UNIT_MICROSECONDS = {
+    "microseconds": 1,
+    "milliseconds": 1_000,
+    "second": 1_000_000,
+    "minute": 60_000_000,
+    "hour": 3_600_000_000,
+    "day": DAY,
+}
+TRUNCATIONS = (*_UNIT_MICROSECONDS, "week", "month", "quarter", "year")
+FIELDS = ("year", "quarter", "month", "week", "isoyear", "day", "dow", "isodow", "doy", "hour", "minute")
+TIME_FIELDS = ("hour", "minute")
+
+
+class OutOfRangeError(ArithmeticError):
+    """A value that Postgres too would refuse: the select() has no answer while the row stands."""
+
+
+def civil_from_days(days: int) -> tuple[int, int, int]:
+    """Year (astronomical: 0 is 1 BC), month, day of a day number; H. Hinnant, "chrono-Compatible Low-Level Date Algorithms"."""
+    days += 719_468
+    era, of_era = divmod(days, 146_097)
+    year_of_era = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    shifted = (5 * of_year + 2) // 153
+    month = shifted + 3 if shifted < 10 else shifted - 9
+    return year_of_era + era * 400 + (month <= 2), month, of_year - (153 * shifted + 2) // 5 + 1
+
+
+def days_from_civil(year: int, month: int, day: int) -> int:
+    """The inverse of `civil_from_days`."""
+    year -= month <= 2
+    era, year_of_era = divmod(year, 400)
+    of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
+    return era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + of_year - 719_468
+
+
+def checked(bits: int, value: int | None) -> int | None:
+    """The integer itself when it fits `bits`; raises OutOfRangeError as Postgres raises 22003."""
+    if value is None or -(1 << bits - 1) <= value < 1 << bits - 1:
+        return value
+    raise OutOfRangeError(f"{value} is out of range for a {bits}-bit integer")
+
+
+def _binary(operation: Callable[[int, int], int]) -> Callable[[int, int | None, int | None], int | None]:
+    def apply(bits: int, left: int | None, right: int | None) -> int | None:
+        return None if left is None or right is None else checked(bits, operation(left, right))
+
+    return apply
+
+
+pg_add = _binary(lambda left, right: left + right)
+pg_subtract = _binary(lambda left, right: left - right)
+pg_multiply = _binary(lambda left, right: left * right)
+
+
+def pg_divide(bits: int, left: int | None, right: int | None) -> int | None:
+    """Integer division that truncates toward zero."""
+    if left is None or right is None:
+        return None
+    quotient = abs(left) // abs(right)
+    return checked(bits, quotient if (left < 0) == (right < 0) else -quotient)
+
+
+def pg_modulo(left: int | None, right: int | None) -> int | None:
+    """The remainder, with the dividend's sign."""
+    if left is None or right is None:
+        return None
+    rest = abs(left) % abs(right)
+    return -rest if left < 0 else rest
+
+
+def pg_rescale(value: int | None, down: int) -> int | None:
+    """A scaled integer with `down` fewer digits, half away from zero, as numeric rounds."""
+    if value is None:
+        return None
+    unit: int = 10**down
+    magnitude = (2 * abs(value) + unit) // (2 * unit)
+    return -magnitude if value < 0 else magnitude
+
+
+def pg_precision(value: int | None, precision: int) -> int | None:
+    """The scaled integer when its digits fit numeric(precision, …); raises OutOfRangeError."""
+    if value is not None and abs(value) >= 10**precision:
+        raise OutOfRangeError(f"a numeric of {len(str(abs(value)))} digits where {precision} are declared")
+    return value
+
+
+def pg_numeric_text(value: int | None, scale: int) -> str | None:
+    """A scaled integer as Postgres prints the numeric: always `scale` digits after the point."""
+    if value is None:
+        return None
+    digits = str(abs(value)).rjust(scale + 1, "0")
+    sign = "-" if value < 0 else ""
+    return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else sign + digits
+
+
+def pg_date_text(days: int | None) -> str | None:
+    """A date as ``DateStyle=ISO`` prints it."""
+    if days is None:
+        return None
+    if days in (DATE_INFINITY, DATE_NEGATIVE_INFINITY):
+        return "infinity" if days > 0 else "-infinity"
+    year, month, day = civil_from_days(days)
+    return f"{year:04}-{month:02}-{day:02}" if year > 0 else f"{1 - year:04}-{month:02}-{day:02} BC"
+
+
+def pg_timestamp_date(micros: int | None) -> int | None:
+    """The date of a timestamp (of its UTC face)."""
+    if micros is None:
+        return None
+    if micros == TIMESTAMP_INFINITY:
+        return DATE_INFINITY
+    if micros == TIMESTAMP_NEGATIVE_INFINITY:
+        return DATE_NEGATIVE_INFINITY
+    return micros // DAY
+
+
+def pg_date_timestamp(days: int | None) -> int | None:
+    """Midnight of a date."""
+    if days is None:
+        return None
+    if days == DATE_INFINITY:
+        return TIMESTAMP_INFINITY
+    if days == DATE_NEGATIVE_INFINITY:
+        return TIMESTAMP_NEGATIVE_INFINITY
+    return days * DAY
+
+
+def pg_date_trunc(field: str, micros: int | None) -> int | None:
+    """date_trunc of a timestamp, for a field of `TRUNCATIONS`."""
+    if micros is None or micros in (TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY):
+        return micros
+    unit = _UNIT_MICROSECONDS.get(field)
+    if unit is not None:
+        return micros // unit * unit
+    days = micros // DAY
+    if field == "week":
+        return (days - (days + 3) % 7) * DAY
+    year, month, _ = civil_from_days(days)
+    first = {"month": month, "quarter": (month - 1) // 3 * 3 + 1, "year": 1}[field]
+    return days_from_civil(year, first, 1) * DAY
+
+
+def pg_extract(field: str, micros: int | None) -> int | None:
+    """extract(field from a timestamp), for a field of `FIELDS`; infinity gives NULL, or itself for the year (refused)."""
+    if micros is None:
+        return None
+    if micros in (TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY):
+        if field in ("year", "isoyear"):
+            raise OutOfRangeError("the year of an infinite timestamp is infinity, which no integer holds")
+        return None
+    days, rest = divmod(micros, DAY)
+    year, month, day = civil_from_days(days)
+    match field:
+        case "hour":
+            return rest // 3_600_000_000
+        case "minute":
+            return rest // 60_000_000 % 60
+        case "day":
+            return day
+        case "month":
+            return month
+        case "quarter":
+            return (month + 2) // 3
+        case "dow":
+            return (days + 4) % 7
+        case "isodow":
+            return (days + 3) % 7 + 1
+        case "doy":
+            return days - days_from_civil(year, 1, 1) + 1
+        case "year":
+            return year if year > 0 else year - 1
+    thursday = days - (days + 3) % 7 + 3
+    iso_year = civil_from_days(thursday)[0]
+    if field == "week":
+        return (thursday - days_from_civil(iso_year, 1, 1)) // 7 + 1
+    return iso_year if iso_year > 0 else iso_year - 1
+
+
+_FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
+    "pg_checked": (2, checked),
+    "pg_add": (3, pg_add),
+    "pg_subtract": (3, pg_subtract),
+    "pg_multiply": (3, pg_multiply),
+    "pg_divide": (3, pg_divide),
+    "pg_modulo": (2, pg_modulo),
+    "pg_rescale": (2, pg_rescale),
+    "pg_precision": (2, pg_precision),
+    "pg_numeric_text": (2, pg_numeric_text),
+    "pg_date_text": (1, pg_date_text),
+    "pg_timestamp_date": (1, pg_timestamp_date),
+    "pg_date_timestamp": (1, pg_date_timestamp),
+    "pg_date_trunc": (2, pg_date_trunc),
+    "pg_extract": (2, pg_extract),
+}
+
+
+def register(connection: sqlite3.Connection) -> None:
+    """Make every function known to a connection, as deterministic."""
+    for name, (arity, function) in _FUNCTIONS.items():
+        connection.create_function(name, arity, function, deterministic=True)

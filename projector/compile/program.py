@@ -1,0 +1,133 @@
+"""All that a worker runs for a set of read models: the replica that they share, and each model's statements.
+
+A source table stands in the replica once, with its primary key and just the columns that some model reads; an index is
+made for each look-up that the generated statements make and the primary key doesn't serve.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Table
+
+from projections.read_model import ReadModel
+from projections.values import ValueType, value_type
+from projector.compile.analyse import Analysis, analyse
+from projector.compile.binding import Lookup, bind
+from projector.compile.expression import identifier
+from projector.compile.names import images_name, replica_name, touched_name
+from projector.compile.recompute import RecomputeStatements, recompute_statements
+from projector.compile.touch import TouchStatement, touch_statements
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicaTable:
+    """A source table as the replica keeps it.
+
+    name: ``schema.table`` as the log names it. fullname: the metadata's name. columns: name to type, the primary key
+    first. key: the primary key's columns. indexes: column tuples looked up by.
+    """
+
+    name: str
+    fullname: str
+    columns: dict[str, ValueType]
+    key: tuple[str, ...]
+    indexes: tuple[tuple[str, ...], ...]
+
+    def create(self) -> list[str]:
+        """CREATE statements of the table and its indexes."""
+        columns = ", ".join(f"{identifier(name)} {kind.sqlite}" for name, kind in self.columns.items())
+        key = ", ".join(identifier(name) for name in self.key)
+        statements = [f"CREATE TABLE {replica_name(self.fullname)} ({columns}, PRIMARY KEY ({key})) WITHOUT ROWID"]
+        for index in self.indexes:
+            name = identifier(f"{self.fullname} by {', '.join(index)}")
+            on = ", ".join(identifier(column) for column in index)
+            statements.append(f"CREATE INDEX main.{name} ON {identifier(self.fullname)} ({on})")
+        return statements
+
+    def create_images(self) -> str:
+        """CREATE of the images' temporary table."""
+        columns = ", ".join(f"{identifier(name)} {kind.sqlite}" for name, kind in self.columns.items())
+        return f"CREATE TABLE {images_name(self.fullname)} ({columns})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelProgram:
+    """One read model: its analysis, the proof of its key, and its statements."""
+
+    model: ReadModel
+    analysis: Analysis
+    lookups: tuple[Lookup, ...]
+    touch: tuple[TouchStatement, ...]
+    recompute: RecomputeStatements
+
+    def create_touched(self) -> str:
+        """CREATE of the touched keys' temporary table; its order is the Cassandra table's partition order."""
+        columns = ", ".join(f"{identifier(output.name)} {output.type.sqlite}" for output in self.analysis.key)
+        key = ", ".join(identifier(name) for name in self.model.key)
+        return f"CREATE TABLE {touched_name(self.model.name)} ({columns}, PRIMARY KEY ({key})) WITHOUT ROWID"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """tables by the log's name (``schema.table``), models in the order given."""
+
+    tables: dict[str, ReplicaTable]
+    models: tuple[ModelProgram, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever a replica built for another program would lack a column or an index."""
+        shape = [[t.name, [(n, k.sqlite, k.kind, k.scale) for n, k in t.columns.items()], t.key, t.indexes] for t in self.tables.values()]
+        return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
+
+
+def compile_models(models: Iterable[ReadModel]) -> Program:
+    """Compile read models that share one replica; raises RefusedModelError for the first that can't be maintained."""
+    programs = tuple(_compile_model(model) for model in models)
+    tables: dict[str, Table] = {}
+    used: dict[str, set[str]] = {}
+    lookups: dict[str, set[tuple[str, ...]]] = {}
+    for program in programs:
+        for occurrence in program.analysis.occurrences:
+            tables[occurrence.table.fullname] = occurrence.table
+        for column in program.analysis.columns():
+            used.setdefault(program.analysis.occurrences[column.occurrence].table.fullname, set()).add(column.name)
+        for name, columns in (*(found for statement in program.touch for found in statement.looked_up), *program.recompute.looked_up):
+            lookups.setdefault(name, set()).add(columns)
+    replica = [
+        _replica_table(table, used.get(name, set()), lookups.get(name, set())) for name, table in sorted(tables.items())
+    ]
+    return Program(tables={table.name: table for table in replica}, models=programs)
+
+
+def _compile_model(model: ReadModel) -> ModelProgram:
+    analysis = analyse(model)
+    lookups = bind(analysis)
+    return ModelProgram(
+        model=model,
+        analysis=analysis,
+        lookups=lookups,
+        touch=touch_statements(analysis),
+        recompute=recompute_statements(analysis, lookups),
+    )
+
+
+def _replica_table(table: Table, used: set[str], lookups: set[tuple[str, ...]]) -> ReplicaTable:
+    key = tuple(column.name for column in table.primary_key.columns)
+    names = [*key, *(column.name for column in table.columns if column.name in used and column.name not in key)]
+    indexes: list[tuple[str, ...]] = []
+    for columns in sorted(lookups, key=lambda c: (-len(c), c)):
+        served = (key, *indexes)
+        if not any(set(index[: len(columns)]) == set(columns) for index in served):
+            indexes.append(columns)
+    return ReplicaTable(
+        name=f"{table.schema or 'public'}.{table.name}",
+        fullname=table.fullname,
+        columns={name: value_type(table.c[name].type) for name in names},
+        key=key,
+        indexes=tuple(indexes),
+    )
