@@ -1,4 +1,4 @@
-"""The metadata that every domain's tables register with; constraint names are fixed so that migrations can name them."""
+"""The metadata that every domain's tables register with; constraint names are fixed, so that migrations can say them."""
 
 from sqlalchemy import MetaData
 

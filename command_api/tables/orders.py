@@ -30,5 +30,7 @@ order_items = Table(
     Column("line_no", Integer, primary_key=True),
     Column("product_id", Uuid, ForeignKey("products.product_id"), nullable=False, index=True),
     Column("quantity", Integer, CheckConstraint("quantity > 0", name="quantity_positive"), nullable=False),
-    Column("unit_price", Numeric(12, 2), CheckConstraint("unit_price >= 0", name="unit_price_not_negative"), nullable=False),
+    Column(
+        "unit_price", Numeric(12, 2), CheckConstraint("unit_price >= 0", name="unit_price_not_negative"), nullable=False
+    ),
 )
