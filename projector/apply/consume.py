@@ -1,0 +1,142 @@
+"""Records of the log, in order, to whole transactions and heartbeats. Pure: it takes values and offsets.
+
+A transaction is handed on once, when its END is there and its changes are complete; what ends at or below the position
+is a repetition and is passed over. Changes are collected by transaction id, so records of two writers that overlapped
+(a paused relay that woke up) are told apart. Repeated records are recognized by their order within the transaction.
+
+An END whose changes are incomplete may be the tail of a failed delivery that the relay sent again afterwards: it is
+remembered, and unless the whole transaction follows before anything later is handed on, `LogGapError` stops the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from command_api.envelope import SNAPSHOT_XID, LogRecordError, Record, decode
+from projector.apply.transaction import Change, Changes, Heartbeat, Transaction
+
+
+class LogGapError(RuntimeError):
+    """The log lacks records of a transaction that ended."""
+
+
+class _Open:
+    """A transaction that has begun."""
+
+    def __init__(self, first_offset: int) -> None:
+        self.first_offset = first_offset
+        self.changes = Changes()
+        self.broken = False
+
+
+class Assembler:
+    """Assembles the log from a position on.
+
+    lsn: end LSN up to which everything is applied. from_start: False when reading begins in the middle of a log whose
+    beginning is gone: then all before the next whole snapshot is passed over.
+    """
+
+    def __init__(self, lsn: int, *, from_start: bool = True) -> None:
+        self._lsn = lsn
+        self._open: dict[str, _Open] = {}
+        self._gap: tuple[int, int] | None = None
+        self.waiting_for_snapshot = not from_start
+
+    def feed(self, records: Iterable[tuple[int, bytes]]) -> Iterator[Transaction | Heartbeat]:
+        """Take (offset, value) in log order; raises LogRecordError with the offset, LogGapError."""
+        for offset, value in records:
+            try:
+                record = decode(value)
+                if record.op is not None:
+                    self._change(record, value)
+                    continue
+                done = self._boundary(record, offset)
+            except LogRecordError as error:
+                raise LogRecordError(
+                    f"log offset {offset}: {error}; nothing after it is applied. If it is not the relay's, remove its writer and"
+                    f" move past it with: projector skip --offset {offset}"
+                ) from error
+            if done is not None:
+                yield done
+
+    def _change(self, record: Record, value: bytes) -> None:
+        source, place = record.source, record.transaction
+        if source is None or place is None:
+            raise LogRecordError("a change without source or transaction: switch transaction metadata on (provide.transaction.metadata)")
+        if record.op not in ("c", "u", "d", "r", "t"):
+            raise LogRecordError(f"unknown op {record.op!r}")
+        transaction = self._open.get(place.id.partition(":")[0])
+        if transaction is None or transaction.broken:
+            return
+        expected = transaction.changes.count + 1
+        if place.total_order == expected:
+            table = f"{source.schema}.{source.table}"
+            transaction.changes.append(Change(table, record.op, record.before, record.after), value)
+        elif place.total_order > expected:
+            transaction.broken = True
+
+    def _boundary(self, record: Record, offset: int) -> Transaction | Heartbeat | None:
+        if record.status == "BEGIN":
+            if record.id is None:
+                raise LogRecordError("a BEGIN without id")
+            self._begin(record.id.partition(":")[0], offset)
+            return None
+        if record.status == "END":
+            return self._end(record, offset)
+        if record.status is None and record.lsn is not None:
+            return self._heartbeat(record, offset)
+        raise LogRecordError("neither a change, nor BEGIN or END, nor a heartbeat")
+
+    def _begin(self, xid: str, offset: int) -> None:
+        if xid == SNAPSHOT_XID:
+            self.waiting_for_snapshot = False
+        if self.waiting_for_snapshot:
+            return
+        unfinished = self._open.pop(xid, None)
+        if unfinished is not None:
+            unfinished.changes.close()
+        self._open[xid] = _Open(offset)
+
+    def _end(self, record: Record, offset: int) -> Transaction | None:
+        xid, _, lsn_text = (record.id or "").partition(":")
+        if not lsn_text.isdigit() or record.event_count is None:
+            raise LogRecordError(f"an END without event_count, or whose id {record.id!r} does not end in an LSN")
+        lsn = int(lsn_text)
+        transaction = self._open.pop(xid, None)
+        if lsn <= self._lsn or self.waiting_for_snapshot:
+            if transaction is not None:
+                transaction.changes.close()
+            return None
+        if transaction is None or transaction.broken or transaction.changes.count != record.event_count:
+            if self._gap is None or lsn < self._gap[0]:
+                self._gap = (lsn, offset)
+            return None
+        self._check_gap(lsn, offset)
+        self._lsn = lsn
+        return Transaction(lsn, _micros(record), transaction.changes, self._next_offset(offset))
+
+    def _heartbeat(self, record: Record, offset: int) -> Heartbeat | None:
+        lsn = record.lsn or 0
+        if lsn <= self._lsn or self.waiting_for_snapshot:
+            return None
+        self._check_gap(lsn + 1, offset)
+        self._lsn = lsn
+        return Heartbeat(lsn, _micros(record), self._next_offset(offset))
+
+    def _check_gap(self, lsn: int, offset: int) -> None:
+        if self._gap is None:
+            return
+        if lsn == self._gap[0]:
+            self._gap = None
+        elif lsn > self._gap[0]:
+            raise LogGapError(
+                f"the transaction that ends at LSN {self._gap[0]} (log offset {self._gap[1]}) is incomplete in the log, and offset"
+                f" {offset} is past it: records were lost. Take a fresh whole snapshot (relay snapshot) and rebuild the replica from it"
+            )
+
+    def _next_offset(self, offset: int) -> int:
+        return min((t.first_offset for t in self._open.values()), default=offset + 1)
+
+
+def _micros(record: Record) -> int:
+    return record.ts_us if record.ts_us is not None else record.ts_ms * 1_000

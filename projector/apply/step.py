@@ -1,0 +1,97 @@
+"""One batch of transactions: images, touch, recompute; what is to be written comes out, nothing is written here.
+
+Contract: between `begin` and the caller's COMMIT the replica's transaction is open. `take` makes the replica's rows
+those after the batch and collects each model's touched keys; `present` and `absent` then say what is true for them
+now: whole rows, and keys without a row. All of a batch is written with one timestamp, made of its last commit's end LSN.
+A caller that rolls back and takes other batches of the same log gets writes that converge to the same rows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from projector.apply.transaction import Transaction
+from projector.compile.names import touched_name
+from projector.compile.program import ModelProgram, Program
+from projector.replica.images import Images
+
+Row = tuple[Any, ...]
+CHUNK = 2_000
+
+
+class MaintenanceError(RuntimeError):
+    """A value of the batch that the read model's SQL has no answer for; names the read model."""
+
+
+class Step:
+    """Steps over one replica, one at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, program: Program) -> None:
+        self._connection = connection
+        self._program = program
+        self._images = Images(connection, program)
+        self._touched = dict.fromkeys((model.model.name for model in program.models), 0)
+
+    def take(self, transactions: Iterable[Transaction]) -> dict[str, int]:
+        """Apply whole transactions; the number of touched keys by read model. Raises ValueFormatError, MaintenanceError."""
+        self._clear()
+        for transaction in transactions:
+            self._images.add(transaction.changes)
+        self._images.flush()
+        imaged = self._images.tables
+        for model in self._program.models:
+            self._touched[model.model.name] = self._touch(model, imaged)
+        return dict(self._touched)
+
+    def reset(self) -> None:
+        """Forget everything of a batch that was rolled back."""
+        self._images.reset()
+        for name in self._touched:
+            self._connection.execute(f"DELETE FROM {touched_name(name)}")  # noqa: S608
+            self._touched[name] = 0
+
+    def present(self, model: ModelProgram) -> Iterator[list[Row]]:
+        """Whole rows of the touched keys, key columns first, in chunks."""
+        return self._chunks(model, model.recompute.present)
+
+    def absent(self, model: ModelProgram) -> Iterator[list[Row]]:
+        """Touched keys without a row, in chunks."""
+        return self._chunks(model, model.recompute.absent)
+
+    def _touch(self, model: ModelProgram, imaged: frozenset[str]) -> int:
+        touched = 0
+        try:
+            for statement in model.touch:
+                if statement.tables <= imaged:
+                    touched += self._connection.execute(statement.sql).rowcount
+        except sqlite3.OperationalError as error:
+            raise _explained(model, error) from error
+        return touched
+
+    def _chunks(self, model: ModelProgram, sql: str) -> Iterator[list[Row]]:
+        if not self._touched[model.model.name]:
+            return
+        try:
+            cursor = self._connection.execute(sql)
+            while rows := cursor.fetchmany(CHUNK):
+                yield rows
+        except sqlite3.OperationalError as error:
+            raise _explained(model, error) from error
+
+    def _clear(self) -> None:
+        self._images.clear()
+        for name, count in self._touched.items():
+            if count:
+                self._connection.execute(f"DELETE FROM {touched_name(name)}")  # noqa: S608
+                self._touched[name] = 0
+
+
+def _explained(model: ModelProgram, error: sqlite3.OperationalError) -> Exception:
+    if "user-defined function" not in str(error):
+        return error
+    return MaintenanceError(
+        f"read model {model.model.name}: a row of this batch makes its SQL fail (a number out of range, or the year of an infinite"
+        " timestamp), as it does in Postgres: correct the row there, or change the read model"
+    )

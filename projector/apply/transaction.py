@@ -1,0 +1,87 @@
+"""A whole transaction of the log, and its changes, held in memory or spilled to a file when there are many."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import IO, NamedTuple
+
+import msgspec
+
+from command_api.envelope import decode
+
+SPILL_BYTES = 16 << 20
+
+
+class Change(NamedTuple):
+    """One row change.
+
+    table: ``schema.table``. op: c, u, d, r or t, Debezium's. before, after: encoded images, ``null`` when there is none.
+    """
+
+    table: str
+    op: str
+    before: msgspec.Raw
+    after: msgspec.Raw
+
+
+class Changes:
+    """The changes of a transaction in order, appended one by one; read as often as wanted.
+
+    Up to `SPILL_BYTES` they stay decoded in memory; from then on the records go to an unlinked temporary file, so a
+    transaction of any size costs a bounded amount of memory.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[Change] = []
+        self._bytes = 0
+        self._file: IO[bytes] | None = None
+        self.count = 0
+
+    def append(self, change: Change, record: bytes) -> None:
+        """Add a change and the record that it was decoded from."""
+        self.count += 1
+        if self._file is None:
+            self._held.append(change)
+            self._bytes += len(record)
+            if self._bytes > SPILL_BYTES:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the transaction)
+        else:
+            self._file.write(len(record).to_bytes(4, "big") + record)
+
+    def __iter__(self) -> Iterator[Change]:
+        yield from self._held
+        if self._file is not None:
+            self._file.seek(0)
+            while header := self._file.read(4):
+                record = decode(self._file.read(int.from_bytes(header, "big")))
+                assert record.op is not None
+                assert record.source is not None
+                source = record.source
+                yield Change(f"{source.schema}.{source.table}", record.op, record.before, record.after)
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file is not None:
+            self._file.close()
+
+
+class Transaction(NamedTuple):
+    """A transaction whose END is in the log with its count.
+
+    lsn: end of its commit record. committed_at: microseconds. next_offset: the log offset to read on from once this
+    and everything before it is applied.
+    """
+
+    lsn: int
+    committed_at: int
+    changes: Changes
+    next_offset: int
+
+
+class Heartbeat(NamedTuple):
+    """The stream's position between transactions: all that committed at or below `lsn` stands before it."""
+
+    lsn: int
+    at: int
+    next_offset: int

@@ -1,0 +1,121 @@
+"""The projector's connection to Cassandra, made of `settings.cassandra`.
+
+The driver runs on libev: its wheel has the extension, and the other reactor that needs no third package, asyncore, is
+gone from Python 3.12 on. Naming it here also makes its absence an error at start instead of a slow fallback.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from typing import Any
+
+from cassandra import AuthenticationFailed, ConsistencyLevel, DriverException, OperationTimedOut, ProtocolVersion
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.io.libevreactor import LibevConnection
+from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
+
+from command_api.process.logging import get_logger
+from command_api.process.settings import Cassandra
+from projector.cassandra.errors import CassandraUnreachableError
+
+_log = get_logger(__name__)
+_RETRY_SECONDS = 0.5
+
+
+class _Connection(LibevConnection):  # type: ignore[misc]  # the driver has no types
+    """Sends a batch in one system call: the driver would cut it every 4 KiB."""
+
+    out_buffer_size = 1 << 17
+    in_buffer_size = 1 << 16
+
+
+def connect(settings: Cassandra, *, deadline_s: float = 60.0, stop: threading.Event | None = None) -> Session:
+    """A session without a keyspace; close it with `close`.
+
+    Tries again until `deadline_s` seconds have passed or `stop` is set, but not after a refused login.
+    Raises CassandraUnreachableError, its message names the addresses, the last cause and the settings to look at.
+    """
+    until = time.monotonic() + deadline_s
+    while True:
+        cluster = _cluster(settings)
+        try:
+            return cluster.connect()
+        except (NoHostAvailable, DriverException, OSError) as error:
+            cluster.shutdown()
+            refused = _refused_login(error)
+            if refused or time.monotonic() + _RETRY_SECONDS >= until or (stop is not None and stop.is_set()):
+                raise CassandraUnreachableError(_message(settings, error, refused)) from error
+            _log.warning("cassandra does not answer yet", addresses=settings.contact_points, cause=str(error))
+            (stop or threading.Event()).wait(_RETRY_SECONDS)
+        except BaseException:
+            cluster.shutdown()
+            raise
+
+
+def close(session: Session) -> None:
+    """Close the session's cluster: its connections and threads."""
+    session.cluster.shutdown()
+
+
+def _cluster(settings: Cassandra) -> Any:
+    policy = TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=settings.local_datacenter))
+    profile = ExecutionProfile(policy, consistency_level=ConsistencyLevel.LOCAL_QUORUM, request_timeout=10.0)
+    login = None
+    if settings.username is not None:
+        secret = settings.password.get_secret_value() if settings.password is not None else ""
+        login = PlainTextAuthProvider(settings.username, secret)
+    cluster = Cluster(
+        list(settings.contact_points),
+        port=settings.port,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        auth_provider=login,
+        ssl_context=_tls(settings),
+        compression=False,
+        connection_class=_Connection,
+        # A node that comes back is used within seconds: the driver's default waits up to ten minutes.
+        reconnection_policy=ExponentialReconnectionPolicy(0.2, 2.0, max_attempts=None),
+        sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+        connect_timeout=5.0,
+        schema_metadata_enabled=False,
+    )
+    # Start the negotiation at v5 and let the driver go down from there; its own start is DSE's, two refusals earlier.
+    cluster.protocol_version = ProtocolVersion.V5
+    return cluster
+
+
+def _tls(settings: Cassandra) -> ssl.SSLContext | None:
+    if settings.ca_file is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=str(settings.ca_file))
+        if settings.certificate_file is not None:
+            context.load_cert_chain(settings.certificate_file, settings.key_file)
+    except OSError as error:
+        raise CassandraUnreachableError(
+            f"Cassandra's TLS files can't be read ({error}): check cassandra.ca_file, certificate_file and key_file"
+        ) from error
+    return context
+
+
+def _refused_login(error: BaseException) -> bool:
+    causes = getattr(error, "errors", None)
+    found = causes.values() if isinstance(causes, dict) else (error,)
+    return any(isinstance(cause, AuthenticationFailed) for cause in found)
+
+
+def _message(settings: Cassandra, error: BaseException, refused: bool) -> str:
+    where = ", ".join(f"{host}:{settings.port}" for host in settings.contact_points)
+    causes = getattr(error, "errors", None)
+    why = "; ".join(f"{host}: {cause}" for host, cause in causes.items()) if isinstance(causes, dict) else str(error)
+    if refused:
+        return f"Cassandra at {where} refuses the login ({why}): check cassandra.username and cassandra.password"
+    if isinstance(error, OperationTimedOut):
+        why = "timed out"
+    return (
+        f"Cassandra at {where} can't be reached ({why or error!r}): is it running, and do cassandra.contact_points, port,"
+        f" local_datacenter ({settings.local_datacenter}) and the TLS settings match it?"
+    )

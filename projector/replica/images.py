@@ -1,0 +1,148 @@
+"""A batch of changes becomes images (the row before and after each event) and the replica's new rows.
+
+Contract: after `flush`, ``images of T`` holds at least every state that a row of T had before, within and after the
+batch, and the replica holds the state after it. More images than states are harmless (they only touch more keys), so a
+batch of any size is taken in parts of bounded memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from projector.apply.transaction import Change
+from projector.compile.expression import identifier
+from projector.compile.names import images_name, replica_name
+from projector.compile.program import Program, ReplicaTable
+from projector.replica.values import UNCHANGED, Row, RowDecoder, ValueFormatError
+
+PART = 20_000  # changes of a table held in memory before they go to SQLite
+
+
+class Images:
+    """The images of one batch at a time, over a replica's connection."""
+
+    def __init__(self, connection: sqlite3.Connection, program: Program) -> None:
+        self._tables = {name: _TableImages(connection, table) for name, table in program.tables.items()}
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """Full names of the tables that have images."""
+        return frozenset(images.table.fullname for images in self._tables.values() if images.any)
+
+    def clear(self) -> None:
+        """Forget the last batch."""
+        for images in self._tables.values():
+            images.clear()
+
+    def reset(self) -> None:
+        """Forget whatever the temporary tables hold, after a rollback."""
+        for images in self._tables.values():
+            images.any = True
+        self.clear()
+
+    def add(self, changes: Iterable[Change]) -> None:
+        """Take changes in log order; those of tables that nobody reads pass by. Raises ValueFormatError."""
+        tables = self._tables
+        for change in changes:
+            images = tables.get(change.table)
+            if images is not None:
+                images.add(change)
+
+    def flush(self) -> None:
+        """Bring the images and the replica up to the last change."""
+        for images in self._tables.values():
+            images.flush()
+
+
+class _TableImages:
+    def __init__(self, connection: sqlite3.Connection, table: ReplicaTable) -> None:
+        self.table = table
+        self.any = False
+        self._connection = connection
+        self._decoder = RowDecoder(table)
+        self._width = len(table.key)
+        self._final: dict[Row, Row | None] = {}
+        self._after: list[Row] = []
+        names = ", ".join(identifier(name) for name in table.columns)
+        markers = ", ".join("?" * len(table.columns))
+        by_key = " AND ".join(f"{identifier(name)} = ?" for name in table.key)
+        replica, images = replica_name(table.fullname), images_name(table.fullname)
+        self._read = f"SELECT {names} FROM {replica} WHERE {by_key}"  # noqa: S608
+        self._keep_old = f"INSERT INTO {images} SELECT {names} FROM {replica} WHERE {by_key}"  # noqa: S608
+        self._keep_all = f"INSERT INTO {images} SELECT {names} FROM {replica}"  # noqa: S608
+        self._keep_new = f"INSERT INTO {images} VALUES ({markers})"  # noqa: S608
+        self._put = f"INSERT OR REPLACE INTO {replica} VALUES ({markers})"  # noqa: S608
+        self._delete = f"DELETE FROM {replica} WHERE {by_key}"  # noqa: S608
+        self._truncate = f"DELETE FROM {replica}"  # noqa: S608
+        self._clear = f"DELETE FROM {images}"  # noqa: S608
+
+    def clear(self) -> None:
+        self._final.clear()
+        self._after.clear()
+        if self.any:
+            self._connection.execute(self._clear)
+            self.any = False
+
+    def add(self, change: Change) -> None:
+        op = change.op
+        if op in ("c", "r"):
+            row = self._decoder.row(change.after)
+            self._set(row[: self._width], row)
+        elif op == "u":
+            self._update(change)
+        elif op == "d":
+            self._set(self._decoder.key(change.before), None)
+        else:
+            self.flush()
+            self._connection.execute(self._keep_all)
+            self._connection.execute(self._truncate)
+            self.any = True
+
+    def flush(self) -> None:
+        if not self._final:
+            return
+        execute_many = self._connection.executemany
+        execute_many(self._keep_old, self._final)
+        if self._after:
+            execute_many(self._keep_new, self._after)
+            execute_many(self._put, [row for row in self._final.values() if row is not None])
+        gone = [key for key, row in self._final.items() if row is None]
+        if gone:
+            execute_many(self._delete, gone)
+        self.any = True
+        self._final.clear()
+        self._after.clear()
+
+    def _set(self, key: Row, row: Row | None) -> None:
+        self._final[key] = row
+        if row is not None:
+            self._after.append(row)
+        if len(self._after) >= PART or len(self._final) >= PART:
+            self.flush()
+
+    def _update(self, change: Change) -> None:
+        row = self._decoder.updated(change.after)
+        key = row[: self._width]
+        if bytes(change.before) != b"null":
+            old_key = self._decoder.key(change.before)
+            if old_key != key:
+                row = self._filled(row, old_key)
+                self._set(old_key, None)
+        if UNCHANGED in row:
+            row = self._filled(row, key)
+        self._set(key, row)
+
+    def _filled(self, row: Row, key: Row) -> Row:
+        """The row with every column that Postgres left out taken from the row before."""
+        if UNCHANGED not in row:
+            return row
+        before: Any = self._final[key] if key in self._final else self._connection.execute(self._read, key).fetchone()
+        if before is None:
+            name = list(self.table.columns)[row.index(UNCHANGED)]
+            raise ValueFormatError(
+                f"{self.table.name}.{name}: an update left the value out as unchanged, and the replica has no row {key}:"
+                " the log does not begin with a whole snapshot; rebuild the replica from one (relay snapshot)"
+            )
+        return tuple(old if new is UNCHANGED else new for new, old in zip(row, before, strict=True))

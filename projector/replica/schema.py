@@ -1,0 +1,113 @@
+"""The replica's file: opened, made, checked against the program, and its position.
+
+The position and every row change commit in one SQLite transaction. A file that was built for other columns or other
+indexes is set aside by the caller and rebuilt from the log (`ReplicaMismatchError` says so); it is never altered.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from projector.compile.functions import register
+from projector.compile.program import Program
+
+FORMAT = 1
+CACHE_KIB = 64 * 1024
+IMAGES_CACHE_KIB = 32 * 1024
+
+
+class ReplicaError(RuntimeError):
+    """The replica's file can't be used; the message says where it is and what to do."""
+
+
+class ReplicaMismatchError(ReplicaError):
+    """The file was built for another program, log or epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """What the replica has applied.
+
+    lsn: end LSN of the last transaction or heartbeat. applied_lsn: of the last transaction. offset: the log offset to
+    read on from. committed_at: commit time of the last transaction, microseconds.
+    """
+
+    lsn: int = 0
+    applied_lsn: int = 0
+    offset: int = 0
+    committed_at: int = 0
+
+
+def open_replica(path: Path | None, program: Program, identity: str) -> sqlite3.Connection:
+    """Open or make the replica; None keeps it in memory.
+
+    identity: names the log that it is built from. Raises ReplicaMismatchError, ReplicaError.
+    """
+    try:
+        connection = sqlite3.connect(path or ":memory:", isolation_level=None, cached_statements=1024)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        connection.execute("PRAGMA temp_store=FILE")  # a transaction of any size spills; a usual one stays in the cache
+        connection.execute(f"PRAGMA temp.cache_size=-{IMAGES_CACHE_KIB}")
+        connection.execute("PRAGMA case_sensitive_like=ON")  # as in Postgres
+        connection.execute("PRAGMA wal_autocheckpoint=4000")
+        if path is not None:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        register(connection)
+        made = connection.execute("SELECT 1 FROM main.sqlite_master WHERE name = 'replica'").fetchone()
+        if made is None:
+            _create(connection, program, identity)
+        else:
+            _check(connection, program, identity, path)
+        for table in program.tables.values():
+            connection.execute(table.create_images())
+        for model in program.models:
+            connection.execute(model.create_touched())
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise ReplicaError(f"the replica {path} is in use by another worker: give each worker its own file") from error
+        raise ReplicaError(f"the replica {path} can't be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise ReplicaError(f"the replica {path} is damaged ({error}): delete it, it is rebuilt from the log") from error
+    return connection
+
+
+def read_position(connection: sqlite3.Connection) -> Position:
+    """The position as last committed."""
+    lsn, applied_lsn, offset, committed_at = connection.execute(
+        "SELECT lsn, applied_lsn, log_offset, committed_at FROM main.replica"
+    ).fetchone()
+    return Position(lsn=lsn, applied_lsn=applied_lsn, offset=offset, committed_at=committed_at)
+
+
+def write_position(connection: sqlite3.Connection, position: Position) -> None:
+    """Set the position, inside the caller's transaction."""
+    connection.execute(
+        "UPDATE main.replica SET lsn = ?, applied_lsn = ?, log_offset = ?, committed_at = ?",
+        (position.lsn, position.applied_lsn, position.offset, position.committed_at),
+    )
+
+
+def _create(connection: sqlite3.Connection, program: Program, identity: str) -> None:
+    connection.execute("BEGIN")
+    connection.execute(
+        "CREATE TABLE main.replica (format INTEGER, fingerprint TEXT, identity TEXT,"
+        " lsn INTEGER, applied_lsn INTEGER, log_offset INTEGER, committed_at INTEGER)"
+    )
+    connection.execute("INSERT INTO main.replica VALUES (?, ?, ?, 0, 0, 0, 0)", (FORMAT, program.fingerprint, identity))
+    for table in program.tables.values():
+        for statement in table.create():
+            connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def _check(connection: sqlite3.Connection, program: Program, identity: str, path: Path | None) -> None:
+    built = connection.execute("SELECT format, fingerprint, identity FROM main.replica").fetchone()
+    wanted = (FORMAT, program.fingerprint, identity)
+    for what, have, want in zip(("format", "set of read models", "log"), built, wanted, strict=True):
+        if have != want:
+            connection.close()
+            raise ReplicaMismatchError(f"the replica {path} was built for another {what}: it is to be rebuilt from the log")
