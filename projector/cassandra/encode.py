@@ -238,7 +238,7 @@ def _decimal(unscaled: int, scale: int) -> bytes:
 def _opaque_decimal(text: str) -> bytes:
     sign, digits, exponent = Decimal(text).as_tuple()
     if not isinstance(exponent, int):
-        raise ValueError(f"{text} is no CQL decimal: it has neither NaN nor infinity")  # noqa: TRY004
+        raise ValueError(f"{text} is no CQL decimal: it has neither NaN nor infinity")
     # int() of a text stops at 4,300 digits, Postgres numerics go to 147,455: int() of a Decimal has no such limit.
     return _decimal(int(Decimal((sign, digits, 0))), -exponent)
 

@@ -80,7 +80,6 @@ def _cluster(settings: Cassandra) -> Any:
         reconnection_policy=ExponentialReconnectionPolicy(0.2, 2.0, max_attempts=None),
         sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         connect_timeout=5.0,
-        schema_metadata_enabled=False,
     )
     # Start the negotiation at v5 and let the driver go down from there; its own start is DSE's, two refusals earlier.
     cluster.protocol_version = ProtocolVersion.V5
@@ -116,6 +115,6 @@ def _message(settings: Cassandra, error: BaseException, refused: bool) -> str:
     if isinstance(error, OperationTimedOut):
         why = "timed out"
     return (
-        f"Cassandra at {where} can't be reached ({why or error!r}): is it running, and do cassandra.contact_points, port,"
-        f" local_datacenter ({settings.local_datacenter}) and the TLS settings match it?"
+        f"Cassandra at {where} can't be reached ({why or error!r}): is it running, and do cassandra.contact_points,"
+        f" port, local_datacenter ({settings.local_datacenter}) and the TLS settings match it?"
     )

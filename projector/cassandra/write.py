@@ -1,0 +1,422 @@
+"""Whole rows and row deletes into Cassandra, in bulk, each with the write timestamp of its commit.
+
+Promised: after `drain` returns, every row given to `upsert` and `delete` is acknowledged at the writer's consistency
+level. A row that Cassandra can't hold is named by `drain`, once every other one is acknowledged. Anything else that
+goes wrong (a time-out, too few replicas, a lost connection, a server that is away) is tried again until it succeeds or
+`stop` is set, with growing pauses, logged and counted: a resend is always right because its timestamp makes it the
+same write. Not promised: any order between rows; what is given twice with one timestamp must be equal.
+
+One thread uses a writer. Answers arrive on the driver's event thread and are only queued there; everything is decided
+in the caller's thread, so `upsert` is the place where a failing batch is noticed, and `drain` where it is waited for.
+
+Bounds. Batches of `rows_per_batch` rows or `batch_bytes`, whichever is less, counted as the server counts its
+batch_size_warn_threshold (5 KiB unless configured): a batch is the unit of retry and of the coordinator's memory.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import queue
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cassandra import ConsistencyLevel, DriverException, InvalidRequest
+from cassandra.cluster import NoHostAvailable, Session
+from cassandra.protocol import (
+    ErrorMessage,
+    InvalidRequestException,
+    PreparedQueryNotFound,
+    ProtocolException,
+    RequestValidationException,
+    ServerError,
+)
+
+from command_api.process.logging import get_logger
+from projections.cassandra_table import POSITIONS, CassandraTable
+from projector.cassandra.encode import Row, RowEncoder
+from projector.cassandra.errors import (
+    CassandraUnreachableError,
+    MissingTableError,
+    RefusedRow,
+    RefusedRowError,
+    RefusedStatementError,
+    WriterStoppedError,
+)
+from projector.cassandra.lanes import Lanes, NoLaneError
+from projector.cassandra.progress import Position, position_rows, positions_table, read_positions
+
+_log = get_logger(__name__)
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 2.0
+_BUSY_PAUSE = 0.001
+_LOOK_AROUND = 0.1  # the longest wait between looks at the stop event
+_LOG_EVERY = 5.0
+_SERVER_ERRORS = 6  # how often a single row may be answered with "server error" before it counts as refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Statement:
+    """A prepared INSERT or DELETE. `prepared` is kept so that the driver prepares it on nodes that join."""
+
+    encoder: RowEncoder
+    cql: str
+    prepared: Any
+    keys_only: bool
+
+    @property
+    def table(self) -> str:
+        return self.encoder.table.name
+
+    def bind(self, rows: Sequence[Row]) -> list[bytes]:
+        bind = self.encoder.bind_keys if self.keys_only else self.encoder.bind
+        return bind(self.prepared.query_id, rows)
+
+    @property
+    def overhead(self) -> int:
+        return self.encoder.key_overhead if self.keys_only else self.encoder.row_overhead
+
+
+class _Request:
+    """A batch that is not acknowledged yet. `attempt` tells late answers to earlier sendings apart."""
+
+    __slots__ = ("attempt", "connection", "entries", "retries", "rows", "sent_at", "statement", "timestamp")
+
+    def __init__(self, statement: _Statement, rows: Sequence[Row], entries: Sequence[bytes], timestamp: int) -> None:
+        self.statement = statement
+        self.rows = rows
+        self.entries = entries
+        self.timestamp = timestamp
+        self.attempt = 0
+        self.retries = 0
+        self.sent_at = 0.0
+        self.connection: Any = None
+
+
+class Writer:
+    """Writes rows of prepared tables. See the module for what is promised.
+
+    rows_per_batch, batch_bytes: bounds of a batch. in_flight: batches under way at once, those that wait for another
+    try included; `upsert` and `delete` block at that bound. request_timeout_s: without an answer for this long, the
+    connection is given up. stop: ends any wait for a Cassandra that fails. on_retry: called with the kind of failure,
+    one of timeout, unavailable, overloaded, connection, no_host, unprepared, server_error, other.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        rows_per_batch: int = 30,
+        batch_bytes: int = 4096,
+        in_flight: int = 32,
+        consistency: int = ConsistencyLevel.LOCAL_QUORUM,
+        request_timeout_s: float = 10.0,
+        stop: threading.Event | None = None,
+        on_retry: Callable[[str], None] | None = None,
+    ) -> None:
+        self._session = session
+        self._lanes = Lanes(session)
+        self._rows_per_batch = rows_per_batch
+        self._batch_bytes = batch_bytes
+        self._limit = in_flight
+        self._consistency = consistency
+        self._timeout = request_timeout_s
+        self._stop = stop or threading.Event()
+        self._on_retry = on_retry or (lambda kind: None)
+        self._upserts: dict[str, _Statement] = {}
+        self._deletes: dict[str, _Statement] = {}
+        self._sent: dict[int, _Request] = {}  # by id(), in the order of sending: the first is the oldest
+        self._ready: deque[_Request] = deque()
+        self._paused: list[tuple[float, int, _Request]] = []
+        self._sequence = itertools.count()
+        self._refused: list[RefusedRow] = []
+        self._failing_since: float | None = None
+        self._logged: dict[str, float] = {}
+        self._unlogged: dict[str, int] = {}
+        self._prepared_at: dict[tuple[Any, str], float] = {}
+
+    # -- what a worker calls ------------------------------------------------------------------------------------------
+
+    def prepare(self, table: CassandraTable) -> None:
+        """Prepare a table's INSERT and DELETE; raises MissingTableError or CassandraUnreachableError."""
+        encoder = RowEncoder(table)
+        self._upserts[table.name] = self._prepare(encoder, table.insert(), keys_only=False)
+        self._deletes[table.name] = self._prepare(encoder, table.delete(), keys_only=True)
+
+    def upsert(self, table_name: str, rows: Sequence[Row], timestamp: int) -> None:
+        """Send whole rows (replica values in the order of the table's columns; None is written as null).
+
+        Returns when all are sent, at most `in_flight` batches of them unacknowledged. Raises RefusedStatementError
+        and WriterStoppedError.
+        """
+        self._write(self._upserts[table_name], rows, timestamp)
+
+    def delete(self, table_name: str, keys: Sequence[Row], timestamp: int) -> None:
+        """Send row deletes (key values in the order of the table's key); otherwise as `upsert`."""
+        self._write(self._deletes[table_name], keys, timestamp)
+
+    def drain(self) -> None:
+        """Wait until all that was sent is acknowledged.
+
+        Raises RefusedRowError (once, with all rows refused since the last drain, when all others are acknowledged),
+        RefusedStatementError, WriterStoppedError.
+        """
+        while self._open:
+            self._turn()
+        if self._refused:
+            refused, self._refused = self._refused, []
+            raise RefusedRowError(refused)
+
+    def publish_positions(
+        self,
+        positions: Mapping[str, int],
+        committed_at: int,
+        epoch: int,
+        *,
+        keyspace: str,
+        projection: str,
+        shard: int = 0,
+    ) -> None:
+        """Record that each read model covers the log up to its LSN; `committed_at` is in microseconds.
+
+        Waits for all rows before and for the positions' own acknowledgement. Raises as `drain` and `prepare`; a
+        RefusedRowError about rows comes before anything is published.
+        """
+        self.drain()
+        if POSITIONS not in self._upserts:
+            self.prepare(positions_table(keyspace))
+        for timestamp, rows in position_rows(projection, shard, positions, committed_at, epoch).items():
+            self.upsert(POSITIONS, rows, timestamp)
+        self.drain()
+
+    def read_positions(self, *, keyspace: str, projection: str, shard: int = 0) -> dict[str, Position]:
+        """Each read model's published position; raises MissingTableError, CassandraUnreachableError."""
+        return read_positions(self._session, keyspace, projection, shard)
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _open(self) -> int:
+        return len(self._sent) + len(self._ready) + len(self._paused)
+
+    def _prepare(self, encoder: RowEncoder, cql: str, *, keys_only: bool) -> _Statement:
+        table = encoder.table
+        try:
+            prepared = self._session.prepare(cql)
+        except (InvalidRequest, RequestValidationException) as error:
+            raise MissingTableError(
+                f"{table.qualified} is missing or differs from its declaration ({error}): run `projector setup`"
+            ) from error
+        except (NoHostAvailable, DriverException, ErrorMessage) as error:
+            raise CassandraUnreachableError(f"{table.qualified} can't be prepared: {error}") from error
+        return _Statement(encoder=encoder, cql=cql, prepared=prepared, keys_only=keys_only)
+
+    def _write(self, statement: _Statement, rows: Sequence[Row], timestamp: int) -> None:
+        if not rows:
+            return
+        try:
+            entries = statement.bind(rows)
+        except ValueError:
+            rows = self._refuse_unencodable(statement, rows)
+            entries = statement.bind(rows)
+        for first, last in self._batches(entries, statement.overhead):
+            while self._open >= self._limit:
+                self._turn()
+            self._send(_Request(statement, rows[first:last], entries[first:last], timestamp))
+        while self._ready:
+            self._turn()
+
+    def _refuse_unencodable(self, statement: _Statement, rows: Sequence[Row]) -> list[Row]:
+        refusals = dict(statement.encoder.refusals(rows, keys_only=statement.keys_only))
+        self._refused += refusals.values()
+        return [row for index, row in enumerate(rows) if index not in refusals]
+
+    def _batches(self, entries: Sequence[bytes], overhead: int) -> Iterator[tuple[int, int]]:
+        count, most, bound = len(entries), self._rows_per_batch, self._batch_bytes
+        if entries and (max(map(len, entries)) + overhead) * most <= bound:
+            for first in range(0, count, most):
+                yield first, min(first + most, count)
+            return
+        first = size = 0
+        for index, entry in enumerate(entries):
+            size += len(entry) + overhead
+            if index > first and (size > bound or index - first >= most):
+                yield first, index
+                first, size = index, len(entry) + overhead
+        if first < count:
+            yield first, count
+
+    def _send(self, request: _Request) -> None:
+        request.attempt += 1
+        request.sent_at = time.monotonic()
+        # Registered before it is sent: the answer may be there before `send` returns.
+        self._sent[id(request)] = request
+        try:
+            request.connection = self._lanes.send(
+                (request.entries, self._consistency, request.timestamp), request, request.attempt
+            )
+        except NoLaneError as error:
+            del self._sent[id(request)]
+            if error.busy:
+                self._pause(request, _BUSY_PAUSE)
+            else:
+                self._retry(request, "no_host", error)
+
+    # -- answers ------------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Wait for the next answer or the end of a pause, and act on it."""
+        now = time.monotonic()
+        wait = _LOOK_AROUND
+        if self._paused:
+            wait = min(wait, max(0.0, self._paused[0][0] - now))
+        if self._ready and len(self._sent) < self._limit:
+            wait = 0.0
+        answers = self._lanes.answers
+        try:
+            token, attempt, answer = answers.get(timeout=wait) if wait else answers.get_nowait()
+            while True:
+                self._answered(token, attempt, answer)
+                token, attempt, answer = answers.get_nowait()
+        except queue.Empty:
+            pass
+        now = time.monotonic()
+        while self._paused and self._paused[0][0] <= now:
+            self._ready.append(heapq.heappop(self._paused)[2])
+        while self._ready and len(self._sent) < self._limit:
+            self._send(self._ready.popleft())
+        if self._sent and next(iter(self._sent.values())).sent_at + self._timeout < now:
+            self._give_up_late(now)
+
+    def _answered(self, request: _Request, attempt: int, answer: Any) -> None:
+        if request.attempt != attempt or self._sent.pop(id(request), None) is None:
+            return  # an answer to a sending that was given up
+        if answer is None:
+            if self._failing_since is not None:
+                self._recovered()
+        elif isinstance(answer, PreparedQueryNotFound):
+            self._prepare_again(request, answer)
+        elif isinstance(answer, InvalidRequestException | ProtocolException):
+            self._split_or_refuse(request, answer)
+        elif isinstance(answer, RequestValidationException):
+            self._abandon()
+            raise RefusedStatementError(
+                f"Cassandra refuses to write {request.statement.encoder.table.qualified} ({answer.summary_msg()}):"
+                " check the permissions of cassandra.username and the keyspace's replication"
+            ) from answer
+        elif isinstance(answer, ServerError) and request.retries >= _SERVER_ERRORS:
+            self._split_or_refuse(request, answer)
+        elif isinstance(answer, BaseException):
+            self._retry(request, _kind(answer), answer)
+        elif self._failing_since is not None:  # written, with a warning that the driver has logged
+            self._recovered()
+
+    def _split_or_refuse(self, request: _Request, cause: ErrorMessage) -> None:
+        if len(request.rows) == 1:
+            self._refused.append(request.statement.encoder.refused(request.rows[0], cause.summary_msg()))
+            return
+        for row, entry in zip(request.rows, request.entries, strict=True):
+            self._ready.append(_Request(request.statement, (row,), (entry,), request.timestamp))
+
+    def _prepare_again(self, request: _Request, cause: BaseException) -> None:
+        connection, cql = request.connection, request.statement.cql
+        place = (connection.endpoint, cql)
+        if self._prepared_at.get(place, 0.0) <= request.sent_at:
+            self._count("unprepared", request, cause)
+            try:
+                statement_id = self._lanes.prepare_again(connection, cql, self._timeout)
+            except RequestValidationException as error:
+                self._abandon()
+                raise MissingTableError(
+                    f"{request.statement.encoder.table.qualified} is gone or has changed ({error.summary_msg()}):"
+                    " run `projector setup`"
+                ) from error
+            except Exception as error:  # the connection failed, or the server did: as with any other message
+                self._retry(request, _kind(error), error)
+                return
+            if statement_id != request.statement.prepared.query_id:
+                self._abandon()
+                raise MissingTableError(
+                    f"{request.statement.encoder.table.qualified} was made anew while it was being written: restart"
+                ) from cause
+            self._prepared_at[place] = time.monotonic()
+        self._ready.append(request)
+
+    def _give_up_late(self, now: float) -> None:
+        for request in [r for r in self._sent.values() if r.sent_at + self._timeout < now]:
+            if self._sent.get(id(request)) is request:
+                cause = TimeoutError(f"no answer in {self._timeout:g} s")
+                del self._sent[id(request)]
+                request.attempt += 1  # whatever comes for the sending that is given up is ignored
+                self._retry(request, "timeout", cause)
+                self._lanes.give_up(request.connection, self._timeout)
+
+    # -- another try --------------------------------------------------------------------------------------------------
+
+    def _retry(self, request: _Request, kind: str, cause: BaseException) -> None:
+        self._count(kind, request, cause)
+        if self._stop.is_set():
+            self._abandon()
+            raise WriterStoppedError(
+                f"stopped while Cassandra did not take rows of {request.statement.table} ({kind}: {cause});"
+                " they are written on the next start"
+            ) from cause
+        request.retries += 1
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(request.retries - 1, 16))
+        self._pause(request, pause * random.uniform(0.5, 1.0))  # noqa: S311 (spreads resends, no secret)
+
+    def _pause(self, request: _Request, seconds: float) -> None:
+        heapq.heappush(self._paused, (time.monotonic() + seconds, next(self._sequence), request))
+
+    def _count(self, kind: str, request: _Request, cause: BaseException) -> None:
+        self._on_retry(kind)
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        if now - self._logged.get(kind, -_LOG_EVERY) < _LOG_EVERY:
+            self._unlogged[kind] = self._unlogged.get(kind, 0) + 1
+            return
+        self._logged[kind] = now
+        _log.warning(
+            "cassandra did not take a batch, trying again",
+            kind=kind,
+            table=request.statement.table,
+            cause=str(cause),
+            tries=request.retries + 1,
+            since_s=round(now - self._failing_since, 1),
+            unlogged=self._unlogged.pop(kind, 0),
+        )
+
+    def _recovered(self) -> None:
+        assert self._failing_since is not None
+        _log.info("cassandra takes batches again", after_s=round(time.monotonic() - self._failing_since, 1))
+        self._failing_since = None
+        self._logged.clear()
+
+    def _abandon(self) -> None:
+        """Forget all that is under way; late answers find nothing to act on."""
+        self._sent.clear()
+        self._ready.clear()
+        self._paused.clear()
+
+
+_KINDS = {
+    "WriteTimeoutErrorMessage": "timeout",
+    "WriteFailureMessage": "unavailable",
+    "UnavailableErrorMessage": "unavailable",
+    "OverloadedErrorMessage": "overloaded",
+    "IsBootstrappingErrorMessage": "unavailable",
+    "OperationTimedOut": "timeout",
+    "ConnectionShutdown": "connection",
+    "ConnectionException": "connection",
+    "ServerError": "server_error",
+}
+
+
+def _kind(error: BaseException) -> str:
+    return _KINDS.get(type(error).__name__, "other")
