@@ -1,0 +1,6 @@
+"""The read side: one typed HTTP route a read model, and replies that say which log position they cover.
+
+Reading order: instants, literals and rendering (values in and out), request (a URL becomes a query), cql (a query
+becomes a statement), paging (its continuation), store (Cassandra), freshness (positions, and waiting for a token),
+rows (position first, then rows), openapi (what is promised to clients), app (HTTP).
+"""

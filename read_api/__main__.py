@@ -1,0 +1,99 @@
+"""The ``read-api`` command: serve the routes, list them, print their OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from command_api.process.logging import configure_logging
+from command_api.process.settings import Settings
+from read_api import openapi
+from read_api.app import ReadApi
+from read_api.declared import ReadModelsNotFoundError, load_read_models, routes_of
+from read_api.request import Route, RouteConflictError
+
+_STOP_SECONDS = 10
+
+app = typer.Typer(
+    name="read-api",
+    help="One typed HTTP route a read model. Settings: LOCKSTEP_READ_API__…, LOCKSTEP_CASSANDRA__…, LOCKSTEP_FILE.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Models = Annotated[
+    str | None, typer.Option("--read-models", help="package:ATTRIBUTE of the read models, over the setting.")
+]
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, over the setting.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, over the setting; 0 takes a free one.")] = None,
+    read_models: Models = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish the requests under way.
+
+    Example: read-api serve --port 8081
+    """
+    configure_logging()
+    settings = _settings(read_models)
+    try:
+        application = ReadApi(settings, load_read_models(settings.read_api.read_models))
+    except (ReadModelsNotFoundError, RouteConflictError) as error:
+        raise typer.BadParameter(str(error)) from error
+    uvicorn.run(
+        application,
+        host=host if host is not None else settings.read_api.host,
+        port=port if port is not None else settings.read_api.port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+
+
+@app.command()
+def routes(read_models: Models = None) -> None:
+    """Print every route with its query parameters.
+
+    Example: read-api routes
+    """
+    for route in _routes(_settings(read_models)):
+        typer.echo(f"GET {route.template}")
+        typer.echo("    " + " ".join(route.parameters))
+
+
+@app.command(name="openapi")
+def print_openapi(read_models: Models = None) -> None:
+    """Print the OpenAPI document of the routes as JSON.
+
+    Example: read-api openapi > openapi.json
+    """
+    typer.echo(json.dumps(openapi.document(_routes(_settings(read_models))), indent=2))
+
+
+def _settings(read_models: str | None) -> Settings:
+    settings = Settings()
+    if read_models is None:
+        return settings
+    return settings.model_copy(update={"read_api": settings.read_api.model_copy(update={"read_models": read_models})})
+
+
+def _routes(settings: Settings) -> list[Route]:
+    try:
+        return list(routes_of(settings, load_read_models(settings.read_api.read_models)).values())
+    except (ReadModelsNotFoundError, RouteConflictError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The read API over HTTP, an ASGI application.
+
+``GET /read/{model}/{partition key…}`` is routed here on the raw path, so that ``%2F`` is a slash within a value;
+everything else (documentation, health, metrics) is the FastAPI application of `read_api.operations` behind it. Every
+reply that is not rows is ``application/problem+json``, and a fault of this server says so without telling its inside:
+the log has it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from starlette.types import Receive, Scope, Send
+
+from command_api.process.logging import get_logger
+from command_api.process.settings import Settings
+from projections.read_model import ReadModel
+from read_api.metrics import NO_MODEL
+from read_api.operations import operations_app
+from read_api.preferences import parse_preferences
+from read_api.problem import CONTENT_TYPE, ProblemError, UnknownRouteError, internal_fault, not_allowed
+from read_api.rows import Reader, Reply
+from read_api.service import ReadService
+
+Headers = list[tuple[bytes, bytes]]
+
+_READ = b"/read/"
+_METHODS = ("GET", "HEAD")
+
+_log = get_logger(__name__)
+
+
+class ReadApi:
+    """The application. It owns its connection to Cassandra from ASGI start-up to shut-down."""
+
+    def __init__(self, settings: Settings, models: Sequence[ReadModel]) -> None:
+        self.service = ReadService(settings, models)
+        self._readers = self.service.readers
+        self._operations = operations_app(self.service)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http":
+            path: bytes = scope["raw_path"]
+            prefix = scope.get("root_path", "").encode() + _READ
+            if path.startswith(prefix):
+                await self._answer(scope, path[len(prefix) :], send)
+                return
+        await self._operations(scope, receive, send)
+
+    async def _answer(self, scope: Scope, path: bytes, send: Send) -> None:
+        began = time.perf_counter()
+        model, *segments = path.split(b"/")
+        name = model.decode("latin-1")
+        reader = self._readers.get(name)
+        try:
+            reply = await self._read(scope, name, reader, segments)
+            status, headers, body = 200, _headers(reply), reply.body
+        except ProblemError as problem:
+            status, headers, body = _problem_reply(problem)
+        except Exception:
+            _log.exception("read_failed", model=name)
+            status, headers, body = _problem_reply(internal_fault())
+        label = name if reader is not None else NO_MODEL
+        self.service.metrics.requests.labels(label, status).observe(time.perf_counter() - began)
+        headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _read(self, scope: Scope, name: str, reader: Reader | None, segments: list[bytes]) -> Reply:
+        if scope["method"] not in _METHODS:
+            raise not_allowed(scope["method"], _METHODS)
+        if reader is None:
+            raise UnknownRouteError(
+                f"there is no read model {name[:80]!r}",
+                remedy="use one of: " + ", ".join(self._readers),
+                read_models=list(self._readers),
+            )
+        request = reader.route.parse(segments, scope["query_string"])
+        preferences = parse_preferences(scope["headers"])
+        if preferences.token is not None:
+            request = request.with_token(preferences.token)
+        bound = self.service.wait_seconds
+        if preferences.wait is not None:
+            bound = min(bound, preferences.wait)
+        reply = await reader.read(request, bound)
+        self.service.metrics.replied(name, reply.count, reply.lag_seconds)
+        return reply
+
+
+def _headers(reply: Reply) -> Headers:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"cache-control", b"no-store"),
+        (b"covered-lsn", str(reply.covered).encode()),
+    ]
+    if reply.lag_seconds is not None:
+        headers.append((b"lag-seconds", b"%.6f" % reply.lag_seconds))
+    return headers
+
+
+def _problem_reply(problem: ProblemError) -> tuple[int, Headers, bytes]:
+    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"cache-control", b"no-store")]
+    headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+    return problem.status, headers, problem.body()

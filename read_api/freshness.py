@@ -1,0 +1,194 @@
+"""Which log position each read model covers, and waiting until it covers a reader's token.
+
+Promised: the position that `at_least` returns was read from Cassandra before it returned, so rows that are read
+afterwards show that position or a later one (position first, then rows; both at LOCAL_QUORUM). Every waiter of the
+process shares one poller: it reads all positions every POLL_SECONDS while somebody waits, and rests otherwise. Not
+promised: that the position is the newest; without a token it may be MAX_AGE_SECONDS old, which makes the reported
+lag larger, never smaller.
+
+**Lag** is this machine's clock minus the commit time of the last covered transaction or heartbeat, never below 0: an
+upper bound on how old the shown state is. On an idle log it grows up to the interval between heartbeats and is no
+sign of trouble; clocks of different machines add their difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from command_api.lsn import Lsn
+from read_api.instants import now_micros
+from read_api.problem import NotCoveredError, ProblemError
+
+POLL_SECONDS = 0.002
+MAX_AGE_SECONDS = 0.010
+_FAILED_POLL_SECONDS = 0.050  # while Cassandra is away
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """How far a read model is: `lsn` is covered; `committed_at` in microseconds, None when nothing was covered yet."""
+
+    lsn: Lsn
+    committed_at: int | None
+
+    def lag_seconds(self, now: int | None = None) -> float | None:
+        """See the module; None when nothing was covered yet."""
+        if self.committed_at is None:
+            return None
+        return max(0, (now_micros() if now is None else now) - self.committed_at) / 1e6
+
+
+NOTHING = Position(lsn=Lsn(0), committed_at=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositionRow:
+    """A row of the positions table."""
+
+    read_model: str
+    shard: int
+    lsn: int
+    epoch: int
+    committed_at: int | None
+
+
+def covered(rows: Iterable[PositionRow], epoch: int) -> dict[str, Position]:
+    """The position of each read model: the least of its shards in its newest epoch.
+
+    LSNs of two source histories can't be compared: a shard behind the newest epoch, or behind `epoch`, covers nothing.
+    """
+    shards: dict[str, list[PositionRow]] = {}
+    for row in rows:
+        shards.setdefault(row.read_model, []).append(row)
+    positions = {}
+    for name, of_model in shards.items():
+        newest = max(epoch, *(row.epoch for row in of_model))
+        least = min(of_model, key=lambda row: (row.epoch, row.lsn))
+        positions[name] = (
+            Position(lsn=Lsn(least.lsn), committed_at=least.committed_at) if least.epoch == newest else NOTHING
+        )
+    return positions
+
+
+@dataclass(eq=False)
+class _Waiter:
+    token: Lsn
+    future: asyncio.Future[Position] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Freshness:
+    """Positions as this process knows them.
+
+    fetch: reads them all from Cassandra; raises ProblemError.
+    waited: told of every wait: the read model, its seconds, and whether the token was covered.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[Mapping[str, Position]]],
+        waited: Callable[[str, float, bool], None] = lambda _model, _seconds, _covered: None,
+    ) -> None:
+        self._fetch = fetch
+        self._waited = waited
+        self._positions: Mapping[str, Position] = {}
+        self._known_at = float("-inf")
+        self._flight: asyncio.Task[None] | None = None
+        self._waiters: dict[str, set[_Waiter]] = {}
+        self._poller: asyncio.Task[None] | None = None
+        self._failure: ProblemError | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait now."""
+        return sum(map(len, self._waiters.values()))
+
+    async def positions(self) -> Mapping[str, Position]:
+        """All positions, at most MAX_AGE_SECONDS old; raises ProblemError."""
+        if asyncio.get_running_loop().time() - self._known_at > MAX_AGE_SECONDS:
+            await self._refresh()
+        return self._positions
+
+    async def at_least(self, model: str, token: Lsn | None, bound: float) -> Position:
+        """A position of `model` not below `token`, waited for at most `bound` seconds; raises ProblemError.
+
+        What was known to be covered stays covered, so a token at or below it costs no read.
+        """
+        if token is None:
+            return (await self.positions()).get(model, NOTHING)
+        known = self._positions.get(model, NOTHING)
+        age = asyncio.get_running_loop().time() - self._known_at
+        if known.lsn >= token and age <= MAX_AGE_SECONDS:
+            return known
+        await self._refresh()
+        known = self._positions.get(model, NOTHING)
+        return known if known.lsn >= token else await self._wait(model, token, bound)
+
+    async def stop(self) -> None:
+        """End the poller; waiters, if any are left, end with their requests."""
+        tasks = [task for task in (self._poller, self._flight) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _wait(self, model: str, token: Lsn, bound: float) -> Position:
+        waiter = _Waiter(token)
+        waiters = self._waiters.setdefault(model, set())
+        waiters.add(waiter)
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll())
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(bound):
+                position = await waiter.future
+        except TimeoutError:
+            self._waited(model, loop.time() - began, False)
+            raise self._failure or self._not_covered(model, token, bound) from None
+        finally:
+            waiters.discard(waiter)
+        self._waited(model, loop.time() - began, True)
+        return position
+
+    async def _poll(self) -> None:
+        while self.waiting:
+            try:
+                await self._refresh()
+                self._failure = None
+                await asyncio.sleep(POLL_SECONDS)
+            except ProblemError as error:
+                self._failure = error
+                await asyncio.sleep(_FAILED_POLL_SECONDS)
+
+    async def _refresh(self) -> None:
+        # Shared: whoever asks while a read is under way takes its answer; that too comes before the asker's rows.
+        if self._flight is None:
+            self._flight = asyncio.create_task(self._read())
+        await asyncio.shield(self._flight)
+
+    async def _read(self) -> None:
+        started = asyncio.get_running_loop().time()
+        try:
+            positions = await self._fetch()
+        finally:
+            self._flight = None
+        before, self._positions, self._known_at = self._positions, positions, started
+        for model, waiters in self._waiters.items():
+            position = positions.get(model, NOTHING)
+            if waiters and position != before.get(model):
+                for waiter in waiters:
+                    if waiter.token <= position.lsn and not waiter.future.done():
+                        waiter.future.set_result(position)
+
+    def _not_covered(self, model: str, token: Lsn, bound: float) -> NotCoveredError:
+        position = self._positions.get(model, NOTHING)
+        lag = position.lag_seconds()
+        return NotCoveredError(
+            f"{model} covers {position.lsn} and did not reach {token} within {bound:g} s",
+            remedy="repeat the request after Retry-After seconds, or leave the token out to read what is there now",
+            headers={"Retry-After": "1"},
+            token=str(token),
+            covered_lsn=str(position.lsn),
+            lag_seconds=lag,
+        )

@@ -1,0 +1,55 @@
+"""What the read API counts. One registry an application, so that two in a process do not mix."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+NO_MODEL = "none"  # a request for no known model: its name is a client's text and must not become a label
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)
+
+
+class Metrics:
+    """Counters by read model."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Histogram(
+            "read_api_request_seconds",
+            "Requests by read model and status, from the parsed head to the encoded reply",
+            ["model", "status"],
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.rows = Counter("read_api_rows", "Rows sent, by read model", ["model"], registry=self.registry)
+        self.lag = Gauge(
+            "read_api_lag_seconds", "Lag of the last reply, by read model", ["model"], registry=self.registry
+        )
+        self.waits = Histogram(
+            "read_api_token_wait_seconds",
+            "Time that requests waited for their token, by read model; those that did not wait are not counted",
+            ["model"],
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.timeouts = Counter(
+            "read_api_token_timeouts", "Tokens not covered within the bound", ["model"], registry=self.registry
+        )
+
+    def waited(self, model: str, seconds: float, covered: bool) -> None:
+        """A request of `model` waited for its token; `covered` is False when the bound came first."""
+        self.waits.labels(model).observe(seconds)
+        if not covered:
+            self.timeouts.labels(model).inc()
+
+    def replied(self, model: str, rows: int, lag_seconds: float | None) -> None:
+        """A reply with rows."""
+        self.rows.labels(model).inc(rows)
+        if lag_seconds is not None:
+            self.lag.labels(model).set(lag_seconds)
+
+    def exposition(self) -> bytes:
+        """Prometheus's text format."""
+        return generate_latest(self.registry)

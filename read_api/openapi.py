@@ -1,0 +1,221 @@
+"""The OpenAPI document of the routes: typed parameters, a typed row a read model, every problem. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from projections.values import Kind, ValueType
+from read_api.request import FORWARD, REVERSED, Route
+
+Schema = dict[str, Any]
+
+TITLE = "Read API"
+VERSION = "1"
+_LSN = {"type": "string", "pattern": "^[0-9A-F]{1,8}/[0-9A-F]{1,8}$", "examples": ["16/B374D848"]}
+_LAG = (
+    "This server's clock minus the commit time of the last covered transaction or heartbeat: an upper bound on how old"
+    " the rows are. null when the read model has covered nothing yet."
+)
+_COVERED = "The rows show this log position or a later one: it was read before them."
+_TOKEN_TEXT = (
+    "A log position, as a command's reply carries it. The reply shows it or a later one: the read waits a bounded time"
+    " for the read model to cover it, and is a 503 after that."
+)
+_PROBLEMS = {
+    "400": "A parameter that is unknown, given twice or contradicts another; a token or page that is garbled",
+    "404": "No such read model, or another number of key parts",
+    "422": "A value of the wrong type or out of range",
+    "503": "The token was not covered within the bound, or the store does not answer; see Retry-After",
+}
+
+
+def document(routes: Iterable[Route]) -> Schema:
+    """The whole document, OpenAPI 3.1."""
+    routes = list(routes)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": TITLE,
+            "version": VERSION,
+            "description": "One route a read model, generated from its declaration. Every reply says which log position"
+            " it covers; a request with a consistency token is never answered with an older state.",
+        },
+        "paths": {route.template: {"get": _operation(route)} for route in routes} | _operations(),
+        "components": {
+            "schemas": {"Problem": _problem()} | {_row_name(route): _row(route) for route in routes},
+            "responses": {status: _problem_response(text) for status, text in _PROBLEMS.items()},
+        },
+    }
+
+
+def value_schema(kind: ValueType) -> Schema:
+    """The schema of a value in JSON, and as text in a URL."""
+    match kind.kind:
+        case Kind.BOOLEAN:
+            return {"type": "boolean"}
+        case Kind.INTEGER:
+            limit = 1 << ((kind.bits or 64) - 1)
+            return {"type": "integer", "minimum": -limit, "maximum": limit - 1} | (
+                {"format": f"int{kind.bits}"} if kind.bits in (32, 64) else {}
+            )
+        case Kind.INTERVAL:
+            return {"type": "integer", "format": "int64", "description": "microseconds"}
+        case Kind.FLOAT:
+            return {"oneOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}
+        case Kind.JSON:
+            return {"description": "any JSON value"}
+        case Kind.ARRAY:
+            return {"type": "array"}
+    return {"type": "string"} | _STRINGS.get(kind.kind, {})
+
+
+_STRINGS: dict[Kind, Schema] = {
+    Kind.NUMERIC: {"format": "decimal", "pattern": r"^-?\d+(\.\d+)?$", "examples": ["12.50"]},
+    Kind.UUID: {"format": "uuid"},
+    Kind.BYTES: {"contentEncoding": "base64"},
+    Kind.DATE: {"description": "YYYY-MM-DD, infinity or -infinity", "examples": ["2024-03-01"]},
+    Kind.TIME: {"description": "HH:MM:SS.ffffff", "examples": ["12:30:00.000001"]},
+    Kind.TIMESTAMP: {
+        "description": "ISO 8601 without offset, infinity or -infinity",
+        "examples": ["2024-03-01T12:30:00.000001"],
+    },
+    Kind.TIMESTAMPTZ: {
+        "description": "ISO 8601 with offset (replies: Z), infinity or -infinity",
+        "examples": ["2024-03-01T12:30:00.000001Z"],
+    },
+}
+
+
+def _operation(route: Route) -> Schema:
+    table = route.table
+    order = ", ".join(f"{c.column} {'descending' if c.descending else 'ascending'}" for c in table.clustering)
+    return {
+        "operationId": f"read_{table.name}",
+        "summary": f"Rows of {table.name} by {', '.join(table.partition_key)}",
+        "description": f"In the order of {order}." if order else "At most one row.",
+        "tags": ["read models"],
+        "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters()],
+        "responses": {"200": _reply(route)}
+        | {status: {"$ref": f"#/components/responses/{status}"} for status in _PROBLEMS},
+    }
+
+
+def _path_parameters(route: Route) -> list[Schema]:
+    columns = route.table.columns
+    return [
+        {"name": name, "in": "path", "required": True, "schema": value_schema(columns[name])}
+        for name in route.table.partition_key
+    ]
+
+
+def _query_parameters(route: Route) -> list[Schema]:
+    described: dict[str, tuple[Schema, str]] = {
+        "limit": (
+            {"type": "integer", "minimum": 1, "maximum": route.max_limit, "default": route.default_limit},
+            "The most rows of one page; the last page may be empty.",
+        ),
+        "order": (
+            {"enum": [FORWARD, REVERSED], "default": FORWARD},
+            "The declared order of the rows, or its reverse.",
+        ),
+        "page": ({"type": "string"}, "next_page of the reply before, unchanged, with the same path and parameters."),
+        "token": (_LSN, _TOKEN_TEXT + " Instead of the header Consistency-Token."),
+    }
+    parameters = []
+    for name, column in route.parameters.items():
+        if column:
+            schema = value_schema(route.table.columns[column])
+            text = "Rows with this value." if name == column else f"An end of a range of {column}."
+            before = [c.column for c in route.table.clustering]
+            before = before[: before.index(column)]
+            text += f" Needs an equality on {' and '.join(before)}." if before else ""
+        else:
+            schema, text = described[name]
+        parameters.append({"name": name, "in": "query", "required": False, "schema": schema, "description": text})
+    return parameters
+
+
+def _header_parameters() -> list[Schema]:
+    wait = {"type": "string", "examples": ["wait=0.5"]}
+    return [
+        {"name": "Consistency-Token", "in": "header", "required": False, "schema": _LSN, "description": _TOKEN_TEXT},
+        {
+            "name": "Prefer",
+            "in": "header",
+            "required": False,
+            "schema": wait,
+            "description": "wait=<seconds> lowers the bound on the wait for the token.",
+        },
+    ]
+
+
+def _reply(route: Route) -> Schema:
+    body = {
+        "type": "object",
+        "required": ["rows", "covered_lsn", "lag_seconds", "next_page"],
+        "properties": {
+            "rows": {"type": "array", "items": {"$ref": f"#/components/schemas/{_row_name(route)}"}},
+            "covered_lsn": _LSN | {"description": _COVERED},
+            "lag_seconds": {"type": ["number", "null"], "description": _LAG},
+            "next_page": {"type": ["string", "null"], "description": "Give it as `page` for the rows after these."},
+        },
+    }
+    return {
+        "description": "Rows, and the log position that they show",
+        "headers": {
+            "Covered-Lsn": {"schema": _LSN, "description": _COVERED},
+            "Lag-Seconds": {"schema": {"type": "number"}, "description": _LAG},
+        },
+        "content": {"application/json": {"schema": body}},
+    }
+
+
+def _row_name(route: Route) -> str:
+    return route.table.name
+
+
+def _row(route: Route) -> Schema:
+    columns = route.table.columns
+    properties = {
+        name: value_schema(kind) if name in route.table.key else _nullable(value_schema(kind))
+        for name, kind in columns.items()
+    }
+    return {"type": "object", "required": list(columns), "properties": properties, "additionalProperties": False}
+
+
+def _nullable(schema: Schema) -> Schema:
+    if "type" in schema:
+        return schema | {"type": [schema["type"], "null"]}
+    return {"oneOf": [*schema["oneOf"], {"type": "null"}]} if "oneOf" in schema else schema
+
+
+def _problem() -> Schema:
+    texts = {
+        "type": "a urn that names the kind of problem",
+        "title": "the kind in words",
+        "detail": "what happened",
+        "remedy": "what to do",
+        "field": "the parameter or header that is wrong, when there is one",
+    }
+    properties: Schema = {name: {"type": "string", "description": text} for name, text in texts.items()}
+    properties["status"] = {"type": "integer"}
+    return {"type": "object", "required": ["type", "title", "status", "detail", "remedy"], "properties": properties}
+
+
+def _problem_response(text: str) -> Schema:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": text, "content": {"application/problem+json": {"schema": schema}}}
+
+
+def _operations() -> Schema:
+    texts = {
+        "/read": "The routes of all read models",
+        "/healthz": "The process runs",
+        "/readyz": "The store answers and the positions can be read",
+        "/metrics": "Prometheus metrics",
+    }
+    return {
+        path: {"get": {"summary": text, "tags": ["operations"], "responses": {"200": {"description": text}}}}
+        for path, text in texts.items()
+    }

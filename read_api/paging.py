@@ -1,0 +1,77 @@
+"""The continuation of a query, sealed: what ``next_page`` is made of and how it is opened again. Pure.
+
+A page carries Cassandra's paging state and the position that the pages before it covered, so that a later page is
+never older than an earlier one. It opens only with the query it was made for: model, key, ranges and order (a limit
+may change). The seal is an HMAC-SHA256 under the server's key; without a configured secret that key is made of public
+names, which keeps pages of other queries and garbled ones out, and forged ones not.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+import msgspec
+
+from command_api.lsn import Lsn
+from read_api.problem import InvalidPageError
+from read_api.request import Query
+
+_SEAL_BYTES = 16
+_MAX_TEXT = 16_384  # a clustering key of a few KiB; Cassandra's own limit is 64 KiB a value, far from a usable URL
+
+
+class _Content(msgspec.Struct, array_like=True, frozen=True):
+    covered: int
+    state: bytes
+
+
+_decoder = msgspec.msgpack.Decoder(_Content)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """covered: the position that the reply before this page covered. state: Cassandra's, opaque."""
+
+    covered: Lsn
+    state: bytes
+
+
+class PageSeal:
+    """Seals and opens pages under one key, shared by every process of a service."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = hashlib.sha256(b"read-api page\0" + key).digest()
+
+    def close(self, page: Page, query: Query) -> str:
+        """The text of `page`: URL-safe, opaque to clients."""
+        content = msgspec.msgpack.encode(_Content(covered=int(page.covered), state=page.state))
+        return base64.urlsafe_b64encode(self._seal(content, query) + content).rstrip(b"=").decode()
+
+    def open(self, text: str, query: Query) -> Page:
+        """The page of `text`; raises InvalidPageError when it is garbled or was made for another query."""
+        try:
+            if len(text) > _MAX_TEXT:
+                raise ValueError("too long")
+            sealed = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            content = sealed[_SEAL_BYTES:]
+            if not hmac.compare_digest(sealed[:_SEAL_BYTES], self._seal(content, query)):
+                raise ValueError("the seal does not match")
+            opened = _decoder.decode(content)
+            return Page(covered=Lsn(opened.covered), state=opened.state)
+        except (ValueError, binascii.Error, msgspec.DecodeError) as error:
+            raise foreign_page() from error
+
+    def _seal(self, content: bytes, query: Query) -> bytes:
+        return hmac.digest(self._key, repr(query).encode() + b"\0" + content, "sha256")[:_SEAL_BYTES]
+
+
+def foreign_page() -> InvalidPageError:
+    """The refusal of a page, whoever finds out."""
+    return InvalidPageError(
+        "page is garbled, or was made for another key, range, order or read model",
+        remedy="send next_page unchanged with the same path and parameters, or start again without page", field="page",
+    )  # fmt: skip

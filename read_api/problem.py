@@ -1,0 +1,124 @@
+"""Everything that a reply other than rows can say: one exception a kind, each an RFC 9457 ``application/problem+json``.
+
+ProblemError
+├── InvalidRequestError      400  a parameter that does not exist, stands twice, or contradicts another
+│   ├── InvalidTokenError    400  a consistency token that is no log position
+│   └── InvalidPageError     400  a page of another query, or of nobody
+├── InvalidValueError        422  a value of the wrong type or outside its range
+├── UnknownRouteError        404  no such read model, or no route with so many key parts
+├── MethodNotAllowedError    405
+├── NotCoveredError          503  the read model did not reach the token within the bound
+├── StoreUnavailableError    503  Cassandra is away, slow or short of replicas
+├── StoreNotSetUpError       503  Cassandra answers, but the tables are not there or are of another declaration
+└── InternalFaultError       500  a fault of this server; the log has it, the reply does not
+
+Each says what happened (`detail`) and what to do (`remedy`), and names the field when there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class ProblemError(Exception):
+    """A reply's problem. `members` are added to the body, `headers` to the reply."""
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, remedy: str, headers: dict[str, str] | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.remedy = remedy
+        self.headers = headers or {}
+        self.members = members
+
+    def body(self) -> bytes:
+        """The JSON document."""
+        return msgspec.json.encode(
+            {
+                "type": f"urn:lockstep:problem:{self.slug}",
+                "title": self.title,
+                "status": self.status,
+                "detail": self.detail,
+                "remedy": self.remedy,
+                **self.members,
+            }
+        )
+
+
+class InvalidRequestError(ProblemError):
+    """See the module."""
+
+    status, slug, title = 400, "invalid-request", "The request can't be understood"
+
+
+class InvalidTokenError(InvalidRequestError):
+    """See the module."""
+
+    slug, title = "invalid-token", "The consistency token is no log position"
+
+
+class InvalidPageError(InvalidRequestError):
+    """See the module."""
+
+    slug, title = "invalid-page", "The page does not belong to this query"
+
+
+class InvalidValueError(ProblemError):
+    """See the module."""
+
+    status, slug, title = 422, "invalid-value", "A value has the wrong type or is out of range"
+
+
+class UnknownRouteError(ProblemError):
+    """See the module."""
+
+    status, slug, title = 404, "unknown-route", "There is no such route"
+
+
+class MethodNotAllowedError(ProblemError):
+    """See the module."""
+
+    status, slug, title = 405, "method-not-allowed", "The method is not allowed"
+
+
+class NotCoveredError(ProblemError):
+    """See the module."""
+
+    status, slug, title = 503, "token-not-covered", "The read model has not reached the token yet"
+
+
+class StoreUnavailableError(ProblemError):
+    """See the module."""
+
+    status, slug, title = 503, "store-unavailable", "The store of the read models does not answer"
+
+
+class StoreNotSetUpError(ProblemError):
+    """See the module."""
+
+    status, slug, title = 503, "store-not-set-up", "The tables of the read models are not set up"
+
+
+class InternalFaultError(ProblemError):
+    """See the module."""
+
+
+def not_allowed(method: str, allowed: Sequence[str]) -> MethodNotAllowedError:
+    """The refusal of a method."""
+    names = ", ".join(allowed)
+    return MethodNotAllowedError(f"{method[:20]} is not allowed here", remedy=f"use {names}", headers={"Allow": names})
+
+
+def internal_fault() -> InternalFaultError:
+    """What a client learns of a fault of this server."""
+    return InternalFaultError(
+        "the server failed to answer; its log says why", remedy="report the time of the request to whoever runs it"
+    )

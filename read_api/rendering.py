@@ -1,0 +1,87 @@
+"""Rows from Cassandra as JSON: what a reader gets of each kind of `projections.values`. Pure.
+
+=====================  =====================================================================================
+kind                   JSON
+=====================  =====================================================================================
+boolean, integer       true/false, number (64-bit integers too: a reader in JavaScript takes care)
+numeric                string of plain digits, ``"12.50"``, never an exponent
+float                  number; ``"NaN"``, ``"Infinity"``, ``"-Infinity"`` as strings
+text, uuid             string; uuid in lower case with dashes
+bytes                  string, base64
+json, array            the JSON value itself
+date, time             ``"2024-03-01"``, ``"12:30:00.000001"``
+timestamp              ``"2024-03-01T12:30:00.000001"``
+timestamptz            ``"2024-03-01T12:30:00.000001Z"``
+interval               number of microseconds
+=====================  =====================================================================================
+
+Infinite dates and timestamps are ``"infinity"`` and ``"-infinity"``; a null is null. Each is the text that
+`read_api.literals` reads back as the same value. Work is done a column at a time: a page costs one call a column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from projections.values import Kind, ValueType
+from read_api import instants
+
+
+class RowRenderer:
+    """Turns rows of one table, in the order of its columns, into values that msgspec encodes as the table above."""
+
+    def __init__(self, columns: dict[str, ValueType]) -> None:
+        # A struct encodes about four times faster than a dict of the same names.
+        self._row = msgspec.defstruct("Row", [(name, Any) for name in columns], frozen=True, gc=False)
+        self._converters = [
+            (place, _CONVERTERS[kind.kind]) for place, kind in enumerate(columns.values()) if kind.kind in _CONVERTERS
+        ]
+
+    def __call__(self, rows: Sequence[Sequence[Any]]) -> list[msgspec.Struct]:
+        """One object a row."""
+        if not rows:
+            return []
+        columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+        for place, convert in self._converters:
+            columns[place] = [None if value is None else convert(value) for value in columns[place]]
+        return list(map(self._row, *columns))
+
+
+def _float(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _numeric(value: Decimal) -> str:
+    return format(value, "f")
+
+
+def _json(value: str) -> msgspec.Raw:
+    return msgspec.Raw(value.encode())
+
+
+def _date(value: Any) -> str:
+    return instants.format_date(value.days_from_epoch)
+
+
+def _time(value: Any) -> str:
+    return instants.format_time(value.nanosecond_time // 1000)
+
+
+# The kinds that are absent (boolean, integer, text, uuid, bytes, interval) are encoded by msgspec as they come.
+_CONVERTERS: dict[Kind, Callable[[Any], Any]] = {
+    Kind.NUMERIC: _numeric,
+    Kind.FLOAT: _float,
+    Kind.JSON: _json,
+    Kind.ARRAY: _json,
+    Kind.DATE: _date,
+    Kind.TIME: _time,
+    Kind.TIMESTAMP: instants.format_timestamp,
+    Kind.TIMESTAMPTZ: instants.format_timestamptz,
+}

@@ -1,0 +1,55 @@
+"""The parts of a serving process, put together: routes, store, positions, readers, metrics. No HTTP here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from command_api.process.settings import Settings
+from projections.cassandra_table import POSITIONS
+from projections.read_model import ReadModel
+from read_api.declared import routes_of
+from read_api.freshness import Freshness, Position, PositionRow, covered
+from read_api.metrics import Metrics
+from read_api.paging import PageSeal
+from read_api.rows import Reader
+from read_api.store import Store
+
+
+class ReadService:
+    """Everything that a reply is made of. Usable between `start` and `stop`.
+
+    wait_seconds: the bound on a token's wait. readers: one a read model, by name.
+    """
+
+    def __init__(self, settings: Settings, models: Sequence[ReadModel]) -> None:
+        self.wait_seconds = settings.read_api.wait_ms / 1000
+        self.metrics = Metrics()
+        self.routes = routes_of(settings, models)
+        self.store = Store(settings.cassandra)
+        self.freshness = Freshness(self._positions, self.metrics.waited)
+        # Public names: every process of a service opens every other's pages, and pages of another service stay out.
+        seal = PageSeal(f"{settings.cassandra.keyspace}\0{settings.projector.projection}".encode())
+        self.readers = {name: Reader(route, self.store, self.freshness, seal) for name, route in self.routes.items()}
+        self._projection, self._epoch = settings.projector.projection, settings.projector.epoch
+        table = f'"{settings.cassandra.keyspace}"."{POSITIONS}"'
+        columns = "read_model, shard, lsn, epoch, committed_at"
+        self._select_positions = f"SELECT {columns} FROM {table} WHERE projection = ?"  # noqa: S608 (a setting's name, quoted)
+
+    async def start(self) -> None:
+        """Begin to connect to Cassandra."""
+        await self.store.start()
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        await self.freshness.stop()
+        await self.store.stop()
+
+    async def _positions(self) -> Mapping[str, Position]:
+        rows = (await self.store.read(self._select_positions, (self._projection,))).rows
+        return covered(
+            (
+                PositionRow(read_model=model, shard=shard, lsn=lsn or 0, epoch=epoch or 0, committed_at=committed_at)
+                for model, shard, lsn, epoch, committed_at in rows
+            ),
+            self._epoch,
+        )

@@ -1,0 +1,216 @@
+"""Cassandra for an asyncio process: prepared statements at LOCAL_QUORUM, driver errors as problems.
+
+Promised: `read` never blocks the event loop; a store that is away is a StoreUnavailableError at once or after the
+request time-out, and reads work again by themselves when it is back, also when it was away at start. Not promised: a
+retry of a read that failed; the client has Retry-After.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cassandra import (
+    AuthenticationFailed,
+    ConsistencyLevel,
+    DriverException,
+    InvalidRequest,
+    OperationTimedOut,
+    RequestExecutionException,
+    Unauthorized,
+)
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, ResponseFuture, Session
+from cassandra.connection import ConnectionException
+from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
+from cassandra.protocol import ProtocolException, ServerError
+from cassandra.query import PreparedStatement, tuple_factory
+
+from command_api.process.logging import get_logger
+from command_api.process.settings import Cassandra
+from read_api.paging import foreign_page
+from read_api.problem import ProblemError, StoreNotSetUpError, StoreUnavailableError
+
+REQUEST_SECONDS = 2.0
+_RECONNECT_SECONDS = (0.25, 5.0)  # of a cluster that was away at start: first pause, longest pause
+_RETRY_AFTER = {"Retry-After": "1"}
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows as tuples in the order of the statement's columns; `state` continues after them, None at the end."""
+
+    rows: Sequence[tuple[Any, ...]]
+    state: bytes | None
+
+
+class Store:
+    """One session, opened in the background by `start`, closed by `stop`."""
+
+    def __init__(self, settings: Cassandra) -> None:
+        self._settings = settings
+        self._session: Session | None = None
+        self._cluster: Cluster | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._prepared: dict[str, asyncio.Future[PreparedStatement]] = {}
+        self._failure = "not connected yet"
+
+    async def start(self) -> None:
+        """Begin to connect; returns at once, because a store that is away is a reply (503), not a crash."""
+        self._opening = asyncio.create_task(self._open())
+
+    async def stop(self) -> None:
+        """Close the session and its threads."""
+        if self._opening is not None:
+            self._opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._opening
+        if self._cluster is not None:
+            await asyncio.to_thread(self._cluster.shutdown)
+
+    async def connected(self) -> None:
+        """Wait for the first session; bounded by the caller."""
+        if self._opening is not None:
+            await asyncio.shield(self._opening)
+
+    async def read(
+        self, cql: str, values: Sequence[Any], *, fetch_size: int | None = None, state: bytes | None = None
+    ) -> Rows:
+        """One page of a SELECT; raises StoreUnavailableError, StoreNotSetUpError, InvalidPageError."""
+        session = self._session
+        if session is None:
+            raise _unavailable(self._failure)
+        try:
+            bound = (await self._statement(session, cql)).bind(values)
+            if fetch_size is not None:
+                bound.fetch_size = fetch_size
+            return await _completed(session.execute_async(bound, paging_state=state))
+        except (DriverException, ConnectionException, NoHostAvailable, ProtocolException, ServerError) as error:
+            raise _translated(error, paged=state is not None) from error
+
+    async def _statement(self, session: Session, cql: str) -> PreparedStatement:
+        prepared = self._prepared.get(cql)
+        if prepared is None:
+            prepared = asyncio.ensure_future(asyncio.to_thread(session.prepare, cql))
+            self._prepared[cql] = prepared
+        try:
+            # Shielded: one caller that goes away must not take the statement from the others.
+            return prepared.result() if prepared.done() else await asyncio.shield(prepared)
+        except BaseException:
+            if prepared.done() and (prepared.cancelled() or prepared.exception() is not None):
+                self._prepared.pop(cql, None)
+            raise
+
+    async def _open(self) -> None:
+        pause, longest = _RECONNECT_SECONDS
+        while True:
+            cluster = _cluster(self._settings)
+            try:
+                session = await asyncio.to_thread(cluster.connect)
+            except (DriverException, NoHostAvailable, ConnectionException, OSError) as error:
+                await asyncio.to_thread(cluster.shutdown)
+                self._failure = f"no connection to Cassandra: {_summary(error)}"
+                _log.warning("cassandra_away", error=self._failure, retry_seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(longest, pause * 2)
+            except asyncio.CancelledError:
+                await asyncio.shield(asyncio.to_thread(cluster.shutdown))
+                raise
+            else:
+                self._cluster, self._session = cluster, session
+                _log.info("cassandra_connected", contact_points=self._settings.contact_points)
+                return
+
+
+def _cluster(settings: Cassandra) -> Cluster:
+    context = None
+    if settings.ca_file is not None:
+        context = ssl.create_default_context(cafile=str(settings.ca_file))
+        context.check_hostname = False  # nodes are reached by address; the CA is the cluster's own
+        if settings.certificate_file is not None:
+            context.load_cert_chain(settings.certificate_file, settings.key_file)
+    credentials = None
+    if settings.username is not None:
+        password = settings.password.get_secret_value() if settings.password else ""
+        credentials = PlainTextAuthProvider(settings.username, password)
+    profile = ExecutionProfile(
+        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(settings.local_datacenter)),
+        consistency_level=ConsistencyLevel.LOCAL_QUORUM,
+        request_timeout=REQUEST_SECONDS,
+        row_factory=tuple_factory,
+    )
+    return Cluster(
+        settings.contact_points,
+        port=settings.port,
+        ssl_context=context,
+        auth_provider=credentials,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        reconnection_policy=ExponentialReconnectionPolicy(0.25, 5.0),
+        schema_metadata_enabled=False,
+        connect_timeout=5.0,
+    )
+
+
+async def _completed(response: ResponseFuture) -> Rows:
+    """The result of a driver future, on this loop; its callbacks run on the driver's thread."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Rows] = loop.create_future()
+
+    def settle(rows: Sequence[tuple[Any, ...]] | None, error: BaseException | None) -> None:
+        if future.done():  # the client went away
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(Rows(rows=rows or (), state=response._paging_state))
+
+    def post(rows: Sequence[tuple[Any, ...]] | None, error: BaseException | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, rows, error)
+
+    response.add_callbacks(lambda rows: post(rows, None), lambda error: post(None, error))
+    return await future
+
+
+def _unavailable(what: str) -> StoreUnavailableError:
+    return StoreUnavailableError(what, remedy="repeat the request after Retry-After seconds", headers=_RETRY_AFTER)
+
+
+def _translated(error: Exception, *, paged: bool) -> ProblemError | Exception:
+    """The one place where driver errors become the project's; what is no known trouble stays itself."""
+    if isinstance(error, InvalidRequest):
+        text = str(error)
+        if "does not exist" in text or "unconfigured table" in text:
+            return StoreNotSetUpError(
+                "the read models' tables are not in Cassandra", remedy="run `projector setup`", headers=_RETRY_AFTER
+            )
+        if "Undefined column" in text:
+            return StoreNotSetUpError(
+                "a table in Cassandra was made for another declaration of this read model",
+                remedy="run `projector setup`, and serve the declarations that the projector runs",
+                headers=_RETRY_AFTER,
+            )
+        return foreign_page() if paged else error
+    if isinstance(error, ProtocolException):
+        return foreign_page() if paged else error
+    if isinstance(error, NoHostAvailable):
+        return _unavailable("no Cassandra node answers")
+    if isinstance(error, OperationTimedOut):
+        return _unavailable(f"Cassandra did not answer within {REQUEST_SECONDS:g} s")
+    if isinstance(error, (AuthenticationFailed, Unauthorized)):
+        return _unavailable("Cassandra refuses this server's credentials")
+    if isinstance(error, (RequestExecutionException, ConnectionException, ServerError)):
+        return _unavailable(f"Cassandra could not answer: {type(error).__name__}")
+    return error
+
+
+def _summary(error: Exception) -> str:
+    if isinstance(error, NoHostAvailable):
+        return "; ".join(f"{host}: {inner}" for host, inner in error.errors.items()) or str(error)
+    return str(error)
