@@ -77,11 +77,18 @@ class Cassandra(Section):
 
 
 class CommandApi(Section):
-    """The write side's HTTP server."""
+    """The write side's HTTP server.
+
+    timeout_ms: bounds each wait for a connection, a lock or a statement; a command as a whole takes twice that at most.
+    idempotency_hours: how long an Idempotency-Key is remembered.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8080
     pool_size: Annotated[int, Field(ge=1)] = 10
+    timeout_ms: Annotated[int, Field(ge=100)] = 5_000
+    max_body_bytes: Annotated[int, Field(ge=1_024)] = 1 << 18
+    idempotency_hours: Annotated[int, Field(ge=1)] = 24
 
 
 class Relay(Section):

@@ -1,4 +1,4 @@
-"""The metadata that every domain's tables register with; constraint names are fixed, so that migrations can say them."""
+"""The metadata that each domain's tables register with; constraint names are fixed so that migrations can name them."""
 
 from sqlalchemy import MetaData
 

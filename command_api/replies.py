@@ -1,0 +1,114 @@
+"""What commands reply with, as OpenAPI describes it; the replies themselves are made from an `Outcome`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from command_api.commands.orders import Status
+
+
+class Reply(BaseModel):
+    """Every reply to a command."""
+
+    consistency_token: str = Field(
+        description="Log position at or after this command's commit; a read that carries it sees the effect.",
+        examples=["16/B374D848"],
+    )
+
+
+class User(Reply):
+    """A user's row."""
+
+    user_id: UUID
+    name: str
+    avatar_url: str | None
+    version: int
+
+
+class UserDeleted(Reply):
+    """The user is gone, with the addresses."""
+
+    user_id: UUID
+    deleted: bool
+
+
+class Address(Reply):
+    """An address."""
+
+    address_id: UUID
+    user_id: UUID
+    label: str
+    line: str
+    city: str
+    postcode: str
+
+
+class AddressDeleted(Reply):
+    """The address is gone."""
+
+    address_id: UUID
+    user_id: UUID
+    deleted: bool
+
+
+class Product(Reply):
+    """A product."""
+
+    product_id: UUID
+    name: str
+    description: str
+    price: str = Field(examples=["12.50"])
+    category_id: UUID | None
+    version: int
+
+
+class Item(BaseModel):
+    """A line of an order."""
+
+    line_no: int
+    product_id: UUID
+    quantity: int
+    unit_price: str = Field(examples=["12.50"])
+
+
+class OrderPlaced(Reply):
+    """An order with its items."""
+
+    order_id: UUID
+    user_id: UUID
+    status: Status
+    region: str
+    created_at: datetime
+    version: int
+    items: list[Item]
+
+
+class OrderMoved(Reply):
+    """The order's status now."""
+
+    order_id: UUID
+    user_id: UUID
+    status: Status
+    version: int
+
+
+class OrderDeleted(Reply):
+    """The order is gone, with its items."""
+
+    order_id: UUID
+    deleted: bool
+
+
+_TOKEN = {"Consistency-Token": {"description": "The body's consistency_token.", "schema": {"type": "string"}}}
+_ETAG = {"ETag": {"description": "The version, for If-Match.", "schema": {"type": "string"}}}
+_LOCATION = {"Location": {"description": "Path of what was made.", "schema": {"type": "string"}}}
+
+
+def documented(status: int, *, versioned: bool) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for a success: its headers."""
+    headers = {**_TOKEN, **(_ETAG if versioned else {}), **(_LOCATION if status == 201 else {})}
+    return {status: {"headers": headers}}

@@ -1,0 +1,76 @@
+"""The HTTP server's process: bound, announced once it answers, drained on SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from command_api.app import create_app
+from command_api.process.logging import get_logger
+from command_api.process.settings import Settings
+
+_log = get_logger(__name__)
+_DRAIN_S = 10  # what a request may still take after SIGTERM
+
+
+class BindError(Exception):
+    """The address can't be listened on."""
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens, also when the port was the system's choice (0); ends with code 0 when told to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Uvicorn's own raises the signal again after a clean stop, which a supervisor would see as a kill.
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            _log.info("listening", url=f"http://{shown}:{port}", host=host, port=port)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then answer what has been received and return. Raises BindError."""
+    own = settings.command_api
+    config = uvicorn.Config(
+        create_app(settings),
+        host=own.host,
+        port=own.port,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+    with _bound(own.host, own.port) as listener:
+        _Server(config).run(sockets=[listener])
+    _log.info("stopped")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise BindError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; stop what uses it, or set "
+            "LOCKSTEP_COMMAND_API__PORT to another port (0 takes a free one)"
+        ) from error
+    return listener
