@@ -33,7 +33,9 @@ class Lsn(int):
         """Read ``X/X`` as Postgres prints pg_lsn; raises InvalidLsnError."""
         match = _TEXT.fullmatch(text)
         if match is None:
-            raise InvalidLsnError(f"{text[:40]!r} is no log sequence number: expected two hexadecimal halves, as 16/B374D848")
+            raise InvalidLsnError(
+                f"{text[:40]!r} is no log sequence number: expected two hexadecimal halves, as 16/B374D848"
+            )
         return cls(int(match[1], 16) << 32 | int(match[2], 16))
 
     def __str__(self) -> str:

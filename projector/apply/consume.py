@@ -62,7 +62,9 @@ class Assembler:
     def _change(self, record: Record, value: bytes) -> None:
         source, place = record.source, record.transaction
         if source is None or place is None:
-            raise LogRecordError("a change without source or transaction: switch transaction metadata on (provide.transaction.metadata)")
+            raise LogRecordError(
+                "a change without source or transaction: switch transaction metadata on (provide.transaction.metadata)"
+            )
         if record.op not in ("c", "u", "d", "r", "t"):
             raise LogRecordError(f"unknown op {record.op!r}")
         transaction = self._open.get(place.id.partition(":")[0])

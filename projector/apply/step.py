@@ -49,7 +49,7 @@ class Step:
         """Forget everything of a batch that was rolled back."""
         self._images.reset()
         for name in self._touched:
-            self._connection.execute(f"DELETE FROM {touched_name(name)}")  # noqa: S608
+            self._connection.execute(f"DELETE FROM {touched_name(name)}")
             self._touched[name] = 0
 
     def present(self, model: ModelProgram) -> Iterator[list[Row]]:
@@ -84,7 +84,7 @@ class Step:
         self._images.clear()
         for name, count in self._touched.items():
             if count:
-                self._connection.execute(f"DELETE FROM {touched_name(name)}")  # noqa: S608
+                self._connection.execute(f"DELETE FROM {touched_name(name)}")
                 self._touched[name] = 0
 
 

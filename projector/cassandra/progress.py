@@ -72,7 +72,7 @@ def read_positions(session: Session, keyspace: str, projection: str, shard: int)
     """
     table = positions_table(keyspace)
     query = SimpleStatement(
-        f"SELECT read_model, shard, lsn, epoch, committed_at FROM {table.qualified} WHERE projection = %s",  # noqa: S608
+        f"SELECT read_model, shard, lsn, epoch, committed_at FROM {table.qualified} WHERE projection = %s",
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,
     )
     try:

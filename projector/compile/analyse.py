@@ -67,7 +67,11 @@ class Analysis:
 
     def columns(self) -> Iterator[Column]:
         """Every source column that the model reads."""
-        for expression in (*(o.expression for o in self.outputs), *self.where, *(t for o in self.occurrences for t in o.on)):
+        for expression in (
+            *(o.expression for o in self.outputs),
+            *self.where,
+            *(t for o in self.occurrences for t in o.on),
+        ):
             yield from expression.columns()
 
 
@@ -114,24 +118,27 @@ def _analyse(model: ReadModel) -> Analysis:
             raise RefusedError(f"key column {output.name}", f"a {output.type.kind} can't be a key: cast it to text")
         if output.expression.nullable:
             raise RefusedError(
-                f"key column {output.name} may be NULL", "use a column that is NOT NULL, coalesce it, or add WHERE … IS NOT NULL"
+                f"key column {output.name} may be NULL",
+                "use a column that is NOT NULL, coalesce it, or add WHERE … IS NOT NULL",
             )
     return analysis
 
 
-def _output(
-    name: str, column: Any, scalars: Scalars, occurrences: list[Occurrence], where: list[Expression]
-) -> Output:
+def _output(name: str, column: Any, scalars: Scalars, occurrences: list[Occurrence], where: list[Expression]) -> Output:
     expression = _with_nullability(scalars.translate(column), occurrences, where)
     kind = value_type(column.type)
     actual = expression.type
     if actual.kind is not kind.kind:
         raise RefusedError(f"column {name}", f"is declared {kind.kind} and computed as {actual.kind}: cast it")
     if kind.kind is Kind.INTEGER and actual.bits > kind.bits:
-        raise RefusedError(f"column {name}", f"is declared with {kind.bits} bits and computed with {actual.bits}: cast it to BigInteger")
+        raise RefusedError(
+            f"column {name}",
+            f"is declared with {kind.bits} bits and computed with {actual.bits}: cast it to BigInteger",
+        )
     if kind.kind is Kind.NUMERIC and actual.scale != kind.scale:
         raise RefusedError(
-            f"column {name}", f"has {actual.scale} digits after the point where {kind.scale} are declared: cast it to numeric(p, s)"
+            f"column {name}",
+            f"has {actual.scale} digits after the point where {kind.scale} are declared: cast it to numeric(p, s)",
         )
     return Output(name=name, type=kind, expression=expression)
 
@@ -206,7 +213,9 @@ class _Joins:
         table = element.element if isinstance(element, selectable.Alias) else element
         if not isinstance(table, Table):
             kind = type(element).__name__
-            raise RefusedError(f"{kind} in FROM", "only tables and their aliases can be maintained: join the tables themselves")
+            raise RefusedError(
+                f"{kind} in FROM", "only tables and their aliases can be maintained: join the tables themselves"
+            )
         if not table.primary_key.columns:
             raise RefusedError(f"table {table.fullname}", "has no primary key in its metadata: declare one")
         self.index_of[element] = len(self.tables)
@@ -238,13 +247,14 @@ def unique_keys(table: Table) -> list[tuple[str, ...]]:
 
     Only NOT NULL columns count, and no partial or deferrable index.
     """
-    keys = [tuple(column.name for column in table.primary_key.columns)]
-    for constraint in table.constraints:
-        if isinstance(constraint, UniqueConstraint) and not constraint.deferrable:
-            keys.append(tuple(column.name for column in constraint.columns))
+    keys = [
+        tuple(str(column.name) for column in constraint.columns)
+        for constraint in (table.primary_key, *table.constraints)
+        if constraint is table.primary_key or (isinstance(constraint, UniqueConstraint) and not constraint.deferrable)
+    ]
     for index in table.indexes:
         if isinstance(index, Index) and index.unique and not index.dialect_options["postgresql"].get("where"):
-            names = [column.name for column in index.columns if isinstance(column, SourceColumn)]
+            names = [str(column.name) for column in index.columns if isinstance(column, SourceColumn)]
             if len(names) == len(index.expressions):
                 keys.append(tuple(names))
     return [keys[0], *(key for key in keys[1:] if all(not table.c[name].nullable for name in key))]

@@ -46,7 +46,11 @@ def equalities(terms: tuple[Expression, ...], occurrence: int) -> list[tuple[str
     for term in terms:
         if isinstance(term, Operation) and term.equality:
             for column, other in (term.arguments, term.arguments[::-1]):
-                if isinstance(column, Column) and column.occurrence == occurrence and occurrence not in other.occurrences():
+                if (
+                    isinstance(column, Column)
+                    and column.occurrence == occurrence
+                    and occurrence not in other.occurrences()
+                ):
                     pairs.append((column.name, other))
     return pairs
 
@@ -66,7 +70,8 @@ def _next(
             given |= {
                 name
                 for name, other in equalities(analysis.where, occurrence.index)
-                if other.occurrences() <= indices or (isinstance(other, Column) and (other.occurrence, other.name) in known)
+                if other.occurrences() <= indices
+                or (isinstance(other, Column) and (other.occurrence, other.name) in known)
             }
         for key in unique_keys(occurrence.table):
             if set(key) <= given:
@@ -79,8 +84,10 @@ def _ambiguous(analysis: Analysis, left: list[Occurrence]) -> RefusedError:
     columns = ", ".join(f"{first.table.name}.{name}" for name in unique_keys(first.table)[0])
     if first.optional:
         return RefusedError(
-            f"LEFT JOIN {first.table.name}", "may find several rows: join it on its primary key, or make it an inner join with it in the key"
+            f"LEFT JOIN {first.table.name}",
+            "may find several rows: join it on its primary key, or make it an inner join with it in the key",
         )
     return RefusedError(
-        f"the key ({', '.join(analysis.model.key)})", f"does not identify a row of the select(): add {columns} to the select() and the key"
+        f"the key ({', '.join(analysis.model.key)})",
+        f"does not identify a row of the select(): add {columns} to the select() and the key",
     )

@@ -81,7 +81,10 @@ class Program:
     @property
     def fingerprint(self) -> str:
         """Changes whenever a replica built for another program would lack a column or an index."""
-        shape = [[t.name, [(n, k.sqlite, k.kind, k.scale) for n, k in t.columns.items()], t.key, t.indexes] for t in self.tables.values()]
+        shape = [
+            [t.name, [(n, k.sqlite, k.kind, k.scale) for n, k in t.columns.items()], t.key, t.indexes]
+            for t in self.tables.values()
+        ]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
 
 
@@ -96,7 +99,10 @@ def compile_models(models: Iterable[ReadModel]) -> Program:
             tables[occurrence.table.fullname] = occurrence.table
         for column in program.analysis.columns():
             used.setdefault(program.analysis.occurrences[column.occurrence].table.fullname, set()).add(column.name)
-        for name, columns in (*(found for statement in program.touch for found in statement.looked_up), *program.recompute.looked_up):
+        for name, columns in (
+            *(found for statement in program.touch for found in statement.looked_up),
+            *program.recompute.looked_up,
+        ):
             lookups.setdefault(name, set()).add(columns)
     replica = [
         _replica_table(table, used.get(name, set()), lookups.get(name, set())) for name, table in sorted(tables.items())
@@ -117,8 +123,8 @@ def _compile_model(model: ReadModel) -> ModelProgram:
 
 
 def _replica_table(table: Table, used: set[str], lookups: set[tuple[str, ...]]) -> ReplicaTable:
-    key = tuple(column.name for column in table.primary_key.columns)
-    names = [*key, *(column.name for column in table.columns if column.name in used and column.name not in key)]
+    key = tuple(str(column.name) for column in table.primary_key.columns)
+    names = [*key, *(str(column.name) for column in table.columns if column.name in used and column.name not in key)]
     indexes: list[tuple[str, ...]] = []
     for columns in sorted(lookups, key=lambda c: (-len(c), c)):
         served = (key, *indexes)

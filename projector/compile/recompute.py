@@ -57,8 +57,8 @@ def recompute_statements(analysis: Analysis, lookups: tuple[Lookup, ...]) -> Rec
         if not lookup.occurrence.optional
     ]
     return RecomputeStatements(
-        present=f"SELECT {key}{others} FROM {inner} WHERE {' AND '.join(where)}",  # noqa: S608
-        absent=f"SELECT {key} FROM {outer} WHERE ({' AND '.join([*there, *where])}) IS NOT TRUE",  # noqa: S608
+        present=f"SELECT {key}{others} FROM {inner} WHERE {' AND '.join(where)}",
+        absent=f"SELECT {key} FROM {outer} WHERE ({' AND '.join([*there, *where])}) IS NOT TRUE",
         looked_up=tuple((lookup.occurrence.table.fullname, lookup.columns) for lookup in lookups),
     )
 
@@ -75,7 +75,10 @@ def _found_by(analysis: Analysis, lookup: Lookup, bound: set[int], resolve: Reso
 
 def _value_of(analysis: Analysis, index: int, name: str, bound: set[int], resolve: Resolver) -> str:
     for output in analysis.key:
-        if isinstance(output.expression, Column) and (output.expression.occurrence, output.expression.name) == (index, name):
+        if isinstance(output.expression, Column) and (output.expression.occurrence, output.expression.name) == (
+            index,
+            name,
+        ):
             return f"k.{identifier(output.name)}"
     given: list[Expression] = [other for column, other in equalities(analysis.where, index) if column == name]
     for other in given:
@@ -84,6 +87,10 @@ def _value_of(analysis: Analysis, index: int, name: str, bound: set[int], resolv
     for other in given:
         for output in analysis.key:
             key = output.expression
-            if isinstance(key, Column) and isinstance(other, Column) and (key.occurrence, key.name) == (other.occurrence, other.name):
+            if (
+                isinstance(key, Column)
+                and isinstance(other, Column)
+                and (key.occurrence, key.name) == (other.occurrence, other.name)
+            ):
                 return f"k.{identifier(output.name)}"
     raise AssertionError(f"{analysis.model.name}: the binding proof has no value for {name}")

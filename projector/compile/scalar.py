@@ -111,7 +111,7 @@ class Scalars:
             type=value_type(column.type),
             nullable=bool(column.nullable),
             occurrence=occurrence,
-            name=column.name,
+            name=str(column.name),
         )
 
     def _constant(self, bind: elements.BindParameter[Any]) -> Expression:
@@ -149,11 +149,15 @@ class Scalars:
             left, right = self._pair(clause)
             return compare(_COMPARISONS[operator], left, right, clause)
         if operator in _ARITHMETIC:
-            return self._arithmetic(_ARITHMETIC[operator], self.translate(clause.left), self.translate(clause.right), clause)
+            return self._arithmetic(
+                _ARITHMETIC[operator], self.translate(clause.left), self.translate(clause.right), clause
+            )
         if operator is operators.concat_op:
             return self._concatenation((clause.left, clause.right), clause)
         name = getattr(operator, "opstring", None) or getattr(operator, "__name__", str(operator))
-        raise RefusedError(_text(clause), f"the operator {name!r} is not in the list of what can be maintained (see the README)")
+        raise RefusedError(
+            _text(clause), f"the operator {name!r} is not in the list of what can be maintained (see the README)"
+        )
 
     def _chain(self, clause: Any) -> Expression:
         parts = list(clause.clauses)
@@ -175,7 +179,12 @@ class Scalars:
         if isinstance(clause.right, elements.Null):
             template = "({} IS NULL)" if positive else "({} IS NOT NULL)"
             return Operation(
-                type=BOOLEAN, nullable=False, template=template, arguments=(left,), strict=False, not_null_test=not positive
+                type=BOOLEAN,
+                nullable=False,
+                template=template,
+                arguments=(left,),
+                strict=False,
+                not_null_test=not positive,
             )
         right = self.translate(clause.right)
         return _same(_boolean(left, clause), _boolean(right, clause), "IS" if positive else "IS NOT")
@@ -255,7 +264,8 @@ class Scalars:
         if kinds == {Kind.DATE} and function == "pg_subtract":
             return _operation("pg_subtract(32, {}, {})", ValueType(kind=Kind.INTEGER, bits=32), left, right)
         raise RefusedError(
-            _text(clause), f"arithmetic on {left.type.kind} and {right.type.kind} can't be maintained exactly: cast to numeric(p, s)"
+            _text(clause),
+            f"arithmetic on {left.type.kind} and {right.type.kind} can't be maintained exactly: cast to numeric(p, s)",
         )
 
     def _divide(self, clause: elements.BinaryExpression[Any]) -> Expression:
@@ -263,7 +273,9 @@ class Scalars:
         if {left.type.kind, right.type.kind} != {Kind.INTEGER}:
             raise RefusedError(_text(clause), "only integers can be divided exactly: use // on integers, or multiply")
         if not isinstance(right, Constant) or not right.value:
-            raise RefusedError(_text(clause), "the divisor must be a constant other than 0, or Postgres could fail on a row")
+            raise RefusedError(
+                _text(clause), "the divisor must be a constant other than 0, or Postgres could fail on a row"
+            )
         bits = max(left.type.bits, right.type.bits)
         function = f"pg_divide({bits}, {{}}, {{}})" if clause.operator is operators.floordiv else "pg_modulo({}, {})"
         return _operation(function, ValueType(kind=Kind.INTEGER, bits=bits), left, right)
@@ -327,15 +339,19 @@ class Scalars:
                 nullable = all(argument.nullable for argument in arguments)
                 template = "COALESCE(" + ", ".join("{}" for _ in arguments) + ")" if len(arguments) > 1 else "{}"
                 kind = arguments[0].type
-                return Operation(type=kind, nullable=nullable, template=template, arguments=tuple(arguments), strict=False)
+                return Operation(
+                    type=kind, nullable=nullable, template=template, arguments=tuple(arguments), strict=False
+                )
             case "nullif", [left, right]:
                 left, right = aligned(left, right, clause)
                 return Operation(type=left.type, template="NULLIF({}, {})", arguments=(left, right), strict=False)
-            case ("lower" | "upper"), [inner] if inner.type.kind is Kind.TEXT:
+            case (("lower" | "upper"), [inner]) if inner.type.kind is Kind.TEXT:
                 if inner.type.collation not in _BYTEWISE:
                     raise RefusedError(_text(clause), f'{name} depends on the collation: write {name}(x.collate("C"))')
                 return _operation(f"{name}({{}})", inner.type, inner)
-            case ("length" | "char_length"), [inner] if inner.type.kind is Kind.TEXT and not inner.type.fixed_width_text:
+            case (("length" | "char_length"), [inner]) if (
+                inner.type.kind is Kind.TEXT and not inner.type.fixed_width_text
+            ):
                 return _operation("length({})", ValueType(kind=Kind.INTEGER, bits=32), inner)
             case "abs", [inner] if inner.type.kind in (Kind.INTEGER, Kind.NUMERIC) and not inner.type.opaque:
                 return _operation(f"pg_checked({inner.type.bits or 64}, abs({{}}))", inner.type, inner)
@@ -345,7 +361,9 @@ class Scalars:
                 inner.type.kind is Kind.TIMESTAMPTZ
             ):
                 return self._date_trunc(field, inner, clause)
-        raise RefusedError(_text(clause), f"the function {name} is not in the list of what can be maintained (see the README)")
+        raise RefusedError(
+            _text(clause), f"the function {name} is not in the list of what can be maintained (see the README)"
+        )
 
     def _date_trunc(self, field: str, inner: Expression, clause: Any) -> Expression:
         field = field.lower()
@@ -360,11 +378,17 @@ class Scalars:
             return replace(inner, type=to)
         match inner.type.kind, to.kind:
             case Kind.INTEGER, Kind.INTEGER:
-                return _operation(f"pg_checked({to.bits}, {{}})", to, inner) if to.bits < inner.type.bits else replace(inner, type=to)
-            case (Kind.INTEGER | Kind.NUMERIC), Kind.NUMERIC if not inner.type.opaque and not to.opaque:
+                return (
+                    _operation(f"pg_checked({to.bits}, {{}})", to, inner)
+                    if to.bits < inner.type.bits
+                    else replace(inner, type=to)
+                )
+            case ((Kind.INTEGER | Kind.NUMERIC), Kind.NUMERIC) if not inner.type.opaque and not to.opaque:
                 inner = _as_numeric(inner, clause)
                 have, want = _scale(inner, clause), _scale(Constant(type=to, value=0), clause)
-                moved = _scaled(inner, want) if want >= have else _operation(f"pg_rescale({{}}, {have - want})", to, inner)
+                moved = (
+                    _scaled(inner, want) if want >= have else _operation(f"pg_rescale({{}}, {have - want})", to, inner)
+                )
                 return _operation(f"pg_precision({{}}, {to.precision})", to, moved)
             case Kind.NUMERIC, Kind.INTEGER if not inner.type.opaque:
                 return _operation(f"pg_checked({to.bits}, pg_rescale({{}}, {inner.type.scale}))", to, inner)
@@ -382,11 +406,11 @@ class Scalars:
                 return _operation("pg_date_text({})", to, inner)
             case Kind.TEXT, Kind.TEXT if _plain_text(to) and not inner.type.fixed_width_text:
                 return replace(inner, type=replace(to, collation=to.collation or _collation(inner)))
-            case (Kind.TIMESTAMP | Kind.TIMESTAMPTZ), Kind.DATE:
+            case ((Kind.TIMESTAMP | Kind.TIMESTAMPTZ), Kind.DATE):
                 return _operation("pg_timestamp_date({})", to, inner)
             case Kind.DATE, (Kind.TIMESTAMP | Kind.TIMESTAMPTZ):
                 return _operation("pg_date_timestamp({})", to, inner)
-            case (Kind.TIMESTAMP | Kind.TIMESTAMPTZ), (Kind.TIMESTAMP | Kind.TIMESTAMPTZ) if to.precision is None:
+            case ((Kind.TIMESTAMP | Kind.TIMESTAMPTZ), (Kind.TIMESTAMP | Kind.TIMESTAMPTZ)) if to.precision is None:
                 return replace(inner, type=to)
             case have_kind, want_kind if have_kind == want_kind and inner.type == to:
                 return inner
@@ -425,7 +449,9 @@ def unified(arguments: list[Expression], clause: Any) -> list[Expression]:
     kinds = {argument.type.kind for argument in typed}
     if kinds == {Kind.INTEGER, Kind.NUMERIC} or kinds == {Kind.NUMERIC}:
         if any(argument.type.opaque for argument in typed):
-            raise RefusedError(_text(clause), "a numeric without precision and scale is not comparable: declare numeric(p, s)")
+            raise RefusedError(
+                _text(clause), "a numeric without precision and scale is not comparable: declare numeric(p, s)"
+            )
         numerics = [_as_numeric(argument, clause) for argument in arguments]
         scale = max(_scale(n, clause) for n in numerics if not (isinstance(n, Constant) and n.value is None))
         return [_scaled(argument, scale) for argument in numerics]
@@ -482,7 +508,9 @@ def _negated(condition: Expression) -> Expression:
 
 
 def _same(left: Expression, right: Expression, word: str) -> Expression:
-    return Operation(type=BOOLEAN, nullable=False, template=f"({{}} {word} {{}})", arguments=(left, right), strict=False)
+    return Operation(
+        type=BOOLEAN, nullable=False, template=f"({{}} {word} {{}})", arguments=(left, right), strict=False
+    )
 
 
 def _boolean(expression: Expression, clause: Any) -> Expression:
@@ -507,7 +535,9 @@ def _scale(expression: Expression, clause: Any) -> int:
     if expression.type.scale is None:
         if isinstance(expression, Constant) and expression.value is None:
             return 0
-        raise RefusedError(_text(clause), "a numeric without precision and scale is not exact here: declare numeric(p, s)")
+        raise RefusedError(
+            _text(clause), "a numeric without precision and scale is not exact here: declare numeric(p, s)"
+        )
     return expression.type.scale
 
 

@@ -128,7 +128,7 @@ def _statement(analysis: Analysis, parts: tuple[Part, ...]) -> TouchStatement | 
     key = ", ".join(output.expression.sql(resolve) for output in analysis.key)
     where = " AND ".join(term.sql(resolve) for term in terms)
     return TouchStatement(
-        sql=f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} FROM {' CROSS JOIN '.join(sources)}"  # noqa: S608
+        sql=f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} FROM {' CROSS JOIN '.join(sources)}"
         + (f" WHERE {where}" if where else ""),
         tables=frozenset(
             analysis.occurrences[index].table.fullname for index, part in enumerate(parts) if part is Part.IMAGES
@@ -150,7 +150,9 @@ def _join_order(
         if not linked:
             raise RefusedModelError(
                 analysis.model.name,
-                RefusedError(f"the join with {waiting[0].table.name}", "needs an equality with a column of the other tables"),
+                RefusedError(
+                    f"the join with {waiting[0].table.name}", "needs an equality with a column of the other tables"
+                ),
             )
         following, links = max(linked, key=lambda pair: parts[pair[0].index] is Part.CURRENT)
         sources.append(_source(following.table, following.alias, parts[following.index]))
@@ -164,7 +166,9 @@ def _join_order(
 def _links(terms: tuple[Expression, ...], index: int, bound: set[int]) -> tuple[str, ...]:
     """Columns of an occurrence that equalities with bound ones give, in name order."""
     return tuple(
-        sorted({name for name, other in equalities(terms, index) if other.occurrences() and other.occurrences() <= bound})
+        sorted(
+            {name for name, other in equalities(terms, index) if other.occurrences() and other.occurrences() <= bound}
+        )
     )
 
 

@@ -69,14 +69,14 @@ class _TableImages:
         markers = ", ".join("?" * len(table.columns))
         by_key = " AND ".join(f"{identifier(name)} = ?" for name in table.key)
         replica, images = replica_name(table.fullname), images_name(table.fullname)
-        self._read = f"SELECT {names} FROM {replica} WHERE {by_key}"  # noqa: S608
-        self._keep_old = f"INSERT INTO {images} SELECT {names} FROM {replica} WHERE {by_key}"  # noqa: S608
-        self._keep_all = f"INSERT INTO {images} SELECT {names} FROM {replica}"  # noqa: S608
-        self._keep_new = f"INSERT INTO {images} VALUES ({markers})"  # noqa: S608
-        self._put = f"INSERT OR REPLACE INTO {replica} VALUES ({markers})"  # noqa: S608
-        self._delete = f"DELETE FROM {replica} WHERE {by_key}"  # noqa: S608
-        self._truncate = f"DELETE FROM {replica}"  # noqa: S608
-        self._clear = f"DELETE FROM {images}"  # noqa: S608
+        self._read = f"SELECT {names} FROM {replica} WHERE {by_key}"
+        self._keep_old = f"INSERT INTO {images} SELECT {names} FROM {replica} WHERE {by_key}"
+        self._keep_all = f"INSERT INTO {images} SELECT {names} FROM {replica}"
+        self._keep_new = f"INSERT INTO {images} VALUES ({markers})"
+        self._put = f"INSERT OR REPLACE INTO {replica} VALUES ({markers})"
+        self._delete = f"DELETE FROM {replica} WHERE {by_key}"
+        self._truncate = f"DELETE FROM {replica}"
+        self._clear = f"DELETE FROM {images}"
 
     def clear(self) -> None:
         self._final.clear()

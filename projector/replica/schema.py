@@ -68,7 +68,9 @@ def open_replica(path: Path | None, program: Program, identity: str) -> sqlite3.
             connection.execute(model.create_touched())
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            raise ReplicaError(f"the replica {path} is in use by another worker: give each worker its own file") from error
+            raise ReplicaError(
+                f"the replica {path} is in use by another worker: give each worker its own file"
+            ) from error
         raise ReplicaError(f"the replica {path} can't be opened: {error}") from error
     except sqlite3.DatabaseError as error:
         raise ReplicaError(f"the replica {path} is damaged ({error}): delete it, it is rebuilt from the log") from error
@@ -98,6 +100,7 @@ def _create(connection: sqlite3.Connection, program: Program, identity: str) -> 
         " lsn INTEGER, applied_lsn INTEGER, log_offset INTEGER, committed_at INTEGER)"
     )
     connection.execute("INSERT INTO main.replica VALUES (?, ?, ?, 0, 0, 0, 0)", (FORMAT, program.fingerprint, identity))
+    connection.execute("CREATE TABLE main.skipped (log_offset INTEGER PRIMARY KEY)")
     for table in program.tables.values():
         for statement in table.create():
             connection.execute(statement)
@@ -110,4 +113,6 @@ def _check(connection: sqlite3.Connection, program: Program, identity: str, path
     for what, have, want in zip(("format", "set of read models", "log"), built, wanted, strict=True):
         if have != want:
             connection.close()
-            raise ReplicaMismatchError(f"the replica {path} was built for another {what}: it is to be rebuilt from the log")
+            raise ReplicaMismatchError(
+                f"the replica {path} was built for another {what}: it is to be rebuilt from the log"
+            )

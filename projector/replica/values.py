@@ -77,7 +77,9 @@ def scaled_integer(scale: int) -> Callable[[str], int]:
         except InvalidOperation:
             raise ValueError(f"{text!r} is no number") from None
         if not value.is_finite():
-            raise ValueError(f"{text} can't be maintained in a numeric with a scale: delete or correct the row in Postgres")
+            raise ValueError(
+                f"{text} can't be maintained in a numeric with a scale: delete or correct the row in Postgres"
+            )
         scaled = value.scaleb(scale)
         if scaled != scaled.to_integral_value():
             raise ValueError(f"{text} has more than the {scale} digits after the point that the metadata declares")
@@ -152,13 +154,17 @@ class RowDecoder:
         readers = [_reader(kind) for kind in table.columns.values()]
         struct = _struct(table.name, names, [json_type for json_type, _ in readers])
         decode = msgspec.json.Decoder(struct).decode
-        key_decode = msgspec.json.Decoder(_struct(table.name, list(table.key), [t for t, _ in readers[: len(table.key)]])).decode
+        key_decode = msgspec.json.Decoder(
+            _struct(table.name, list(table.key), [t for t, _ in readers[: len(table.key)]])
+        ).decode
         converters = [converter for _, converter in readers]
         toastable = [kind.kind in _TOASTABLE for kind in table.columns.values()]
         self.row = self._guarded(decode, _converter(names, converters, [False] * len(names)), names)
         self.updated = self._guarded(decode, _converter(names, converters, toastable), names)
         width = len(table.key)
-        self.key = self._guarded(key_decode, _converter(names[:width], converters[:width], [False] * width), names[:width])
+        self.key = self._guarded(
+            key_decode, _converter(names[:width], converters[:width], [False] * width), names[:width]
+        )
 
     def _guarded(
         self, decode: Callable[[Any], Any], convert: Callable[[Any], Row], names: list[str]
@@ -188,7 +194,9 @@ def _struct(table: str, names: list[str], types: list[Any]) -> type[msgspec.Stru
     return msgspec.defstruct("Row", fields, rename={f"f{i}": name for i, name in enumerate(names)}, gc=False)
 
 
-def _converter(names: list[str], converters: list[Callable[[Any], Any] | None], toastable: list[bool]) -> Callable[[Any], Row]:
+def _converter(
+    names: list[str], converters: list[Callable[[Any], Any] | None], toastable: list[bool]
+) -> Callable[[Any], Row]:
     """``lambda s: (s.f0, convert(s.f1) …)``: straight-line code, one expression a column."""
     scope: dict[str, Any] = {"UNSET": msgspec.UNSET, "UNCHANGED": UNCHANGED, "unavailable": _UNAVAILABLE_FORMS}
     parts = []

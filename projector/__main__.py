@@ -1,0 +1,246 @@
+"""``projector``: keep Cassandra tables equal to the SQL queries that they replace."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from prometheus_client import start_http_server
+from pydantic import ValidationError
+
+from command_api.envelope import LogRecordError
+from command_api.lsn import Lsn
+from command_api.process.logging import configure_logging, get_logger
+from command_api.process.settings import Settings
+from projections.cassandra_table import cassandra_table
+from projections.read_model import DeclarationError, ReadModel
+from projector.apply.consume import LogGapError
+from projector.apply.log import LogReader, LogUnavailableError
+from projector.apply.step import MaintenanceError
+from projector.cassandra.errors import CassandraError, WriterStoppedError
+from projector.cassandra.session import close, connect
+from projector.cassandra.write import Writer
+from projector.compile.errors import CompileError
+from projector.compile.explain import explain as explained
+from projector.compile.program import Program, compile_models
+from projector.configured import ConfigurationError, load_read_models
+from projector.metrics import WorkerMetrics
+from projector.replica.schema import ReplicaError, ReplicaMismatchError, open_replica
+from projector.replica.values import ValueFormatError
+from projector.setup import SetupError, set_up, statements
+from projector.setup import reset as reset_models
+from projector.worker import Target, Worker, WorkerError
+
+_log = get_logger("projector")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Keep Cassandra tables equal to the SQL queries that they replace.\n\nExample: projector setup && projector run",
+)
+_EXPECTED = (
+    CassandraError,
+    CompileError,
+    ConfigurationError,
+    DeclarationError,
+    LogGapError,
+    LogRecordError,
+    LogUnavailableError,
+    MaintenanceError,
+    ReplicaError,
+    SetupError,
+    ValidationError,
+    ValueFormatError,
+    WorkerError,
+)
+
+
+@app.command()
+def setup() -> None:
+    """Make the keyspace, the read models' tables and the table of positions.
+
+    Example: LOCKSTEP_CASSANDRA__KEYSPACE=shop projector setup
+    """
+    settings = Settings()
+    session = connect(settings.cassandra)
+    try:
+        set_up(session, settings, load_read_models(settings.projector.read_models))
+    finally:
+        close(session)
+
+
+@app.command()
+def tables() -> None:
+    """Print the CQL that `setup` runs.
+
+    Example: projector tables | cqlsh
+    """
+    settings = Settings()
+    for statement in statements(settings, load_read_models(settings.projector.read_models)):
+        typer.echo(statement + ";\n")
+
+
+@app.command()
+def explain(name: Annotated[str, typer.Argument(help="A read model, or 'all'.")]) -> None:
+    """Show what a change of each source table looks up and writes, with the generated SQL.
+
+    Example: projector explain orders_by_user
+    """
+    settings = Settings()
+    models = load_read_models(settings.projector.read_models)
+    program = compile_models(models)
+    chosen = [m for m in program.models if name in ("all", m.model.name)]
+    if not chosen:
+        raise ConfigurationError(f"no read model {name!r}: there are {', '.join(m.name for m in models)}")
+    typer.echo("\n\n".join(explained(program, model) for model in chosen))
+
+
+@app.command()
+def reset(name: Annotated[str, typer.Argument(help="A read model.")]) -> None:
+    """Empty a read model's table and forget its position; workers fill it anew from the log.
+
+    Example: projector reset orders_by_user
+    """
+    settings = Settings()
+    chosen = tuple(m for m in load_read_models(settings.projector.read_models) if m.name == name)
+    if not chosen:
+        raise ConfigurationError(f"no read model {name!r}")
+    session = connect(settings.cassandra)
+    try:
+        reset_models(session, settings, chosen)
+    finally:
+        close(session)
+
+
+@app.command()
+def skip(offset: Annotated[int, typer.Option(min=0, help="Log offset of the record that can't be decoded.")]) -> None:
+    """Pass over one record of the log that is not the relay's. The worker must be stopped.
+
+    Example: projector skip --offset 4711
+    """
+    path = Settings().projector.replica
+    if not path.exists():
+        raise ConfigurationError(f"projector.replica: there is no replica at {path}")
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("INSERT OR IGNORE INTO skipped VALUES (?)", (offset,))
+    except sqlite3.OperationalError as error:
+        raise ReplicaError(f"the replica {path} can't be written ({error}): stop its worker first") from error
+    finally:
+        connection.close()
+    _log.warning("the record will be passed over", offset=offset, replica=str(path))
+
+
+@app.command()
+def status() -> None:
+    """Show what each read model covers.
+
+    Example: projector status
+    """
+    settings = Settings()
+    session = connect(settings.cassandra)
+    try:
+        positions = Writer(session).read_positions(
+            keyspace=settings.cassandra.keyspace, projection=settings.projector.projection
+        )
+        for model in load_read_models(settings.projector.read_models):
+            position = positions.get(model.name)
+            typer.echo(f"{model.name}\t{Lsn(position.lsn) if position else 'not covered yet'}")
+    finally:
+        close(session)
+
+
+@app.command()
+def run() -> None:
+    """Work until SIGTERM or Ctrl-C: finish the batch in hand, then stop.
+
+    Example: LOCKSTEP_PROJECTOR__REPLICA=/var/lib/projector/replica.sqlite projector run
+    """
+    settings = Settings()
+    models = load_read_models(settings.projector.read_models)
+    program = compile_models(models)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    metrics = WorkerMetrics()
+    server, thread = start_http_server(
+        settings.projector.metrics_port, settings.projector.metrics_host, registry=metrics.registry
+    )
+    _log.info("metrics are served", host=settings.projector.metrics_host, port=server.server_port)
+    try:
+        _work(settings, program, models, metrics, stop)
+    except BaseException:
+        metrics.failed()
+        raise
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _work(
+    settings: Settings, program: Program, models: tuple[ReadModel, ...], metrics: WorkerMetrics, stop: threading.Event
+) -> None:
+    chosen = settings.projector
+    connection = _open(chosen.replica, program, f"{settings.kafka.topic} epoch {chosen.epoch}")
+    log = LogReader(settings.kafka)
+    session = None
+    try:
+        session = connect(settings.cassandra, stop=stop)
+        writer = Writer(
+            session,
+            rows_per_batch=chosen.rows_per_batch,
+            batch_bytes=chosen.batch_bytes,
+            in_flight=chosen.batches_in_flight,
+            stop=stop,
+            on_retry=metrics.retried,
+        )
+        for model in models:
+            writer.prepare(cassandra_table(model, settings.cassandra.keyspace))
+        Worker(
+            connection=connection,
+            program=program,
+            log=log,
+            writer=writer,
+            target=Target(keyspace=settings.cassandra.keyspace, projection=chosen.projection, epoch=chosen.epoch),
+            metrics=metrics,
+            stop=stop,
+            max_batch_changes=chosen.max_batch_changes,
+        ).run()
+    except WriterStoppedError as error:
+        _log.warning("stopped before the batch was written", cause=str(error))
+    finally:
+        if session is not None:
+            close(session)
+        log.close()
+        connection.close()
+
+
+def _open(path: Path, program: Program, identity: str) -> Any:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return open_replica(path, program, identity)
+    except ReplicaMismatchError as error:
+        _log.warning("the replica is rebuilt from the log", cause=str(error))
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        return open_replica(path, program, identity)
+
+
+def main() -> None:
+    """The console entry point: an expected error is one log line with its remedy, and exit status 1."""
+    configure_logging()
+    try:
+        app(prog_name="projector")
+    except _EXPECTED as error:
+        _log.error("projector stopped", error=type(error).__name__, reason=str(error))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

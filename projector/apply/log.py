@@ -1,0 +1,129 @@
+"""The Kafka log as a stream of (offset, value), from any offset; and the consumer group that stock tools watch.
+
+Promised: values in offset order, every one from the asked offset on, or an error that says what is missing. Brokers
+that are away are waited for by librdkafka itself; it is logged, and `read` returns nothing meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from command_api.process.logging import get_logger
+from command_api.process.settings import Kafka
+
+_log = get_logger(__name__)
+_PARTITION = 0
+_QUERY_SECONDS = 30.0
+_LOG_EVERY = 5.0
+
+
+class LogUnavailableError(RuntimeError):
+    """The log can't be read: no such topic, no permission, or the wanted offset is gone."""
+
+
+class LogReader:
+    """A reader of the log topic; `open_at` comes first."""
+
+    def __init__(self, settings: Kafka) -> None:
+        self._topic = settings.topic
+        self._logged = 0.0
+        self._consumer = Consumer(
+            {
+                **settings.client_properties(),
+                "group.id": settings.group_id,
+                "client.id": "lockstep-projector",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "fetch.message.max.bytes": settings.max_message_bytes,
+                "queued.min.messages": 50_000,
+                "queued.max.messages.kbytes": 65_536,
+                "fetch.queue.backoff.ms": 5,
+                "reconnect.backoff.max.ms": 2_000,
+                "allow.auto.create.topics": False,
+            },
+            logger=None,
+        )
+
+    def bounds(self) -> tuple[int, int]:
+        """First offset and the offset after the last; raises LogUnavailableError."""
+        try:
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, _PARTITION), timeout=_QUERY_SECONDS
+            )
+        except KafkaException as error:
+            raise self._explained(error.args[0]) from error
+        return low, high
+
+    def open_at(self, offset: int | None) -> None:
+        """Start reading at an offset, or at the beginning."""
+        start = OFFSET_BEGINNING if offset is None else offset
+        self._consumer.assign([TopicPartition(self._topic, _PARTITION, start)])
+
+    def read(self, most: int, timeout: float) -> list[tuple[int, bytes]]:
+        """What is there, at most `most` records; waits up to `timeout` seconds for the first. Tombstones are left out."""
+        # poll() for the first message, then whatever else is there: consume(n, timeout) would wait for all n
+        messages: list[Message] = self._consumer.consume(most, 0)
+        if not messages:
+            first = self._consumer.poll(timeout)
+            if first is None:
+                return []
+            messages = [first, *self._consumer.consume(most - 1, 0)]
+        records = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._failed(error)
+                continue
+            offset, value = message.offset(), message.value()
+            if offset is not None and value is not None:
+                records.append((offset, value))
+        return records
+
+    def end(self) -> int:
+        """The offset after the last record, as the broker last told; -1 before it has."""
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, _PARTITION), cached=True)
+        return int(high)
+
+    def commit(self, offset: int) -> None:
+        """Tell the consumer group, without waiting: the worker's own position is the replica's."""
+        try:
+            self._consumer.commit(offsets=[TopicPartition(self._topic, _PARTITION, offset)], asynchronous=True)
+        except KafkaException as error:
+            _log.warning("the consumer group's offset was not committed", cause=str(error))
+
+    def close(self) -> None:
+        """Leave the brokers."""
+        self._consumer.close()
+
+    def _failed(self, error: KafkaError) -> None:
+        fatal = (
+            KafkaError._AUTO_OFFSET_RESET,
+            KafkaError.OFFSET_OUT_OF_RANGE,
+            KafkaError.UNKNOWN_TOPIC_OR_PART,
+            KafkaError._UNKNOWN_TOPIC,
+            KafkaError._UNKNOWN_PARTITION,
+            KafkaError.TOPIC_AUTHORIZATION_FAILED,
+            KafkaError.GROUP_AUTHORIZATION_FAILED,
+            KafkaError._AUTHENTICATION,
+        )
+        if error.fatal() or error.code() in fatal:
+            raise self._explained(error)
+        now = time.monotonic()
+        if now - self._logged > _LOG_EVERY:
+            self._logged = now
+            _log.warning("kafka does not answer, reading goes on when it does", cause=error.str())
+
+    def _explained(self, error: Any) -> LogUnavailableError:
+        code = error.code()
+        if code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            remedy = "the log no longer holds the offset to read on from: delete the replica, it is rebuilt from the newest whole snapshot"
+        elif code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
+            remedy = "there is no such topic: run `relay setup`, or check kafka.topic"
+        else:
+            remedy = "check kafka.bootstrap_servers and kafka.client"
+        return LogUnavailableError(f"log topic {self._topic!r}: {error.str()}; {remedy}")

@@ -1,0 +1,77 @@
+"""What a worker exports: freshness, work done and trouble, per worker and per read model.
+
+Gauges that speak of now (lag) are computed when they are scraped.
+"""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 5, 10, 30, 60, 300)
+
+
+class WorkerMetrics:
+    """The metrics of one worker; `registry` is what the endpoint serves."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        model = ("read_model",)
+        self.covered_lsn = Gauge(
+            "projection_covered_lsn", "Log position that the read model covers, bytes", model, registry=registry
+        )
+        self.lag_seconds = Gauge(
+            "projection_lag_seconds",
+            "Now minus the commit time of the last covered transaction; 0 at the log's end",
+            model,
+            registry=registry,
+        )
+        self.lag_bytes = Gauge(
+            "projection_lag_bytes",
+            "LSN bytes between the newest record seen and the position",
+            model,
+            registry=registry,
+        )
+        self.lag_records = Gauge("projection_lag_records", "Log records after the position", registry=registry)
+        self.written = Counter("projection_rows_written", "Rows written", model, registry=registry)
+        self.deleted = Counter("projection_rows_deleted", "Rows deleted", model, registry=registry)
+        self.touched = Counter("projection_keys_touched", "Keys recomputed", model, registry=registry)
+        self.changes = Counter("projection_source_changes", "Changes read from the log", registry=registry)
+        self.transactions = Counter("projection_transactions", "Transactions applied", registry=registry)
+        self.amplification = Gauge(
+            "projection_write_amplification",
+            "Derived writes over source changes since the start",
+            model,
+            registry=registry,
+        )
+        self.commit_to_written = Histogram(
+            "projection_commit_to_written_seconds",
+            "Commit in Postgres to acknowledgement by Cassandra",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.batch_changes = Histogram(
+            "projection_batch_changes",
+            "Changes in a batch",
+            buckets=(1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000),
+            registry=registry,
+        )
+        self.phase_seconds = Histogram(
+            "projection_phase_seconds", "Duration of a batch's phases", ("phase",), buckets=_SECONDS, registry=registry
+        )
+        self.retries = Counter(
+            "projection_retries", "Batches that Cassandra did not take at once", ("kind",), registry=registry
+        )
+        self.last_error = Gauge(
+            "projection_last_error_timestamp_seconds", "Unix time of the last error", registry=registry
+        )
+
+    def failed(self) -> None:
+        """Note an error."""
+        self.last_error.set(time.time())
+
+    def retried(self, kind: str) -> None:
+        """Note a batch that is sent again."""
+        self.retries.labels(kind=kind).inc()
+        self.failed()

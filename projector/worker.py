@@ -1,0 +1,294 @@
+"""A worker: it reads the log, steps the replica, writes Cassandra, and publishes what is covered. Its crash order:
+
+1. BEGIN in the replica; images, touch, recompute.
+2. Upserts to Cassandra; all acknowledged. Then deletes; all acknowledged.
+3. The position, and COMMIT in the replica.
+4. The covered positions to Cassandra; then the consumer group's offset.
+
+A crash anywhere repeats from the last COMMIT with whatever boundaries; every write carries its batch's last commit LSN,
+so repetitions converge. A published position is true when it appears: it follows the acknowledgement of its rows.
+
+A read model whose published position is ahead of the replica (a lost volume, a second worker) is caught up *silently*:
+batches end at that position and write nothing for it, since those rows are written already.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from command_api.process.logging import get_logger
+from projections.cassandra_table import GC_GRACE_SECONDS, write_timestamp
+from projector.apply.consume import Assembler
+from projector.apply.log import LogReader
+from projector.apply.step import Step
+from projector.apply.transaction import Heartbeat, Transaction
+from projector.cassandra.write import Writer
+from projector.compile.program import ModelProgram, Program
+from projector.metrics import WorkerMetrics
+from projector.replica.schema import Position, read_position, write_position
+
+_log = get_logger(__name__)
+_POLL_SECONDS = 0.2
+_STALE_MICROSECONDS = GC_GRACE_SECONDS * 1_000_000 // 2
+_LOOK_AGAIN_SECONDS = 30.0
+
+Item = Transaction | Heartbeat
+
+
+class WorkerError(RuntimeError):
+    """The worker can't go on exactly; the message says why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where a worker publishes: the keyspace, the projection's name, the epoch of the source history."""
+
+    keyspace: str
+    projection: str
+    epoch: int
+
+
+class Worker:
+    """One worker over an open replica, log and writer. `run` returns when `stop` is set, between two batches."""
+
+    def __init__(
+        self,
+        *,
+        connection: sqlite3.Connection,
+        program: Program,
+        log: LogReader,
+        writer: Writer,
+        target: Target,
+        metrics: WorkerMetrics,
+        stop: threading.Event,
+        max_batch_changes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._connection = connection
+        self._program = program
+        self._log = log
+        self._writer = writer
+        self._target = target
+        self._metrics = metrics
+        self._stop = stop
+        self._most = max_batch_changes
+        self._clock = clock
+        self._step = Step(connection, program)
+        self._position = read_position(connection)
+        self._silent_until: dict[str, int] = {}
+        self._looked_at = 0.0
+        self._writes = dict.fromkeys((m.model.name for m in program.models), 0)
+        self._changes = 0
+        self._seen_lsn = self._position.lsn
+
+    def run(self) -> None:
+        """Work until stopped; raises what can't be worked through, with the replica at its last COMMIT."""
+        low, high = self._log.bounds()
+        fresh = self._position.offset == 0
+        if not fresh and self._position.offset < low:
+            raise WorkerError(
+                f"the log begins at offset {low}, after the replica's {self._position.offset}: delete the replica, it is rebuilt"
+                " from the newest whole snapshot in the log"
+            )
+        if self._position.offset > high:
+            raise WorkerError(
+                f"the log ends at offset {high}, before the replica's {self._position.offset}: it is another log or was cut;"
+                " a new source history needs a new epoch (projector.epoch) and a new replica"
+            )
+        assembler = Assembler(self._position.lsn, from_start=low == 0 or not fresh)
+        self._log.open_at(low if fresh else self._position.offset)
+        self._look_at_published()
+        self._bind_metrics()
+        skipped = {offset for (offset,) in self._connection.execute("SELECT log_offset FROM main.skipped")}
+        _log.info(
+            "reading the log",
+            offset=low if fresh else self._position.offset,
+            end=high,
+            silent=self._silent_until or None,
+        )
+        while not self._stop.is_set():
+            started = time.perf_counter()
+            records = self._log.read(self._most, _POLL_SECONDS)
+            if not records:
+                continue
+            if skipped:
+                records = [record for record in records if record[0] not in skipped]
+            items = list(assembler.feed(records))
+            self._metrics.phase_seconds.labels(phase="read").observe(time.perf_counter() - started)
+            for batch in self._cut(items):
+                self._apply(batch)
+            if assembler.waiting_for_snapshot and records[-1][0] + 1 >= self._log.bounds()[1]:
+                raise WorkerError(
+                    f"the log begins at offset {low} and holds no whole snapshot: its oldest records are gone; run `relay snapshot`"
+                )
+
+    # -- batches ------------------------------------------------------------------------------------------------------
+
+    def _cut(self, items: Iterable[Item]) -> Iterator[list[Item]]:
+        """Batches that don't straddle a published position."""
+        batch: list[Item] = []
+        last = self._position.lsn
+        for item in items:
+            if batch and any(last <= bound < item.lsn for bound in self._silent_until.values()):
+                yield batch
+                batch = []
+            batch.append(item)
+            last = item.lsn
+        if batch:
+            yield batch
+
+    def _apply(self, batch: list[Item]) -> None:
+        """One batch through the crash order above."""
+        transactions = [item for item in batch if isinstance(item, Transaction)]
+        last = batch[-1]
+        self._check_snapshot(transactions)
+        self._seen_lsn = max(self._seen_lsn, last.lsn)
+        committed_at = transactions[-1].committed_at if transactions else self._position.committed_at
+        if transactions and self._clock() * 1e6 - committed_at > _STALE_MICROSECONDS:
+            self._look_at_published()
+        position = Position(
+            lsn=last.lsn,
+            applied_lsn=transactions[-1].lsn if transactions else self._position.applied_lsn,
+            offset=last.next_offset,
+            committed_at=committed_at,
+        )
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            if transactions:
+                self._maintain(transactions)
+            with self._metrics.phase_seconds.labels(phase="commit").time():
+                write_position(self._connection, position)
+                self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        finally:
+            for transaction in transactions:
+                transaction.changes.close()
+        self._position = position
+        self._publish(position, heartbeat_at=last.at if isinstance(last, Heartbeat) else None)
+        self._log.commit(position.offset)
+
+    def _maintain(self, transactions: list[Transaction]) -> None:
+        metrics, writer = self._metrics, self._writer
+        lsn = transactions[-1].lsn
+        timestamp = write_timestamp(self._target.epoch, lsn)
+        with metrics.phase_seconds.labels(phase="maintain").time():
+            touched = self._step.take(transactions)
+        loud = [m for m in self._program.models if touched[m.model.name] and not self._is_silent(m, lsn)]
+        with metrics.phase_seconds.labels(phase="write").time():
+            absent = []
+            for model in loud:
+                name, written = model.model.name, 0
+                for rows in self._step.present(model):
+                    writer.upsert(name, rows, timestamp)
+                    written += len(rows)
+                if written < touched[name]:
+                    absent.append(model)
+                self._count(metrics.written, name, written)
+            if absent:
+                writer.drain()  # a row that moves may be in both places for a moment, never in none
+            for model in absent:
+                for keys in self._step.absent(model):
+                    writer.delete(model.model.name, keys, timestamp)
+                    self._count(metrics.deleted, model.model.name, len(keys))
+            writer.drain()
+        now = self._clock()
+        count = 0
+        for transaction in transactions:
+            count += transaction.changes.count
+            metrics.commit_to_written.observe(max(0.0, now - transaction.committed_at / 1e6))
+        metrics.changes.inc(count)
+        metrics.transactions.inc(len(transactions))
+        metrics.batch_changes.observe(count)
+        self._changes += count
+        for name, number in touched.items():
+            metrics.touched.labels(name).inc(number)
+            if self._changes:
+                metrics.amplification.labels(name).set(self._writes[name] / self._changes)
+
+    def _count(self, counter: object, name: str, rows: int) -> None:
+        counter.labels(name).inc(rows)  # type: ignore[attr-defined]
+        self._writes[name] += rows
+
+    # -- positions ----------------------------------------------------------------------------------------------------
+
+    def _is_silent(self, model: ModelProgram, lsn: int) -> bool:
+        return lsn <= self._silent_until.get(model.model.name, -1)
+
+    def _look_at_published(self) -> None:
+        """Learn how far each read model is already written; raises WorkerError when another epoch wrote it."""
+        now = time.monotonic()
+        if self._looked_at and now - self._looked_at < _LOOK_AGAIN_SECONDS:
+            return
+        self._looked_at = now
+        target = self._target
+        published = self._writer.read_positions(keyspace=target.keyspace, projection=target.projection)
+        for model in self._program.models:
+            name = model.model.name
+            seen = published.get(name)
+            if seen is None:
+                continue
+            if seen.epoch != target.epoch:
+                raise WorkerError(
+                    f"read model {name} was written in epoch {seen.epoch}, this worker's is {target.epoch}: a new source history is a"
+                    " new table; run `projector reset` for it, or set projector.epoch back"
+                )
+            if seen.lsn > self._position.lsn:
+                self._silent_until[name] = seen.lsn
+
+    def _check_snapshot(self, transactions: list[Transaction]) -> None:
+        """A snapshot that begins a replica must not lie past what is published: deletes in between would be unknown."""
+        if self._position.applied_lsn or not transactions:
+            return
+        begin = transactions[0].lsn
+        for name, published in self._silent_until.items():
+            if 0 < published < begin:
+                raise WorkerError(
+                    f"read model {name} is written up to LSN {published}, and the log begins at {begin}: rows deleted in between"
+                    " can't be known. Run `projector reset` for it, so that it is filled anew"
+                )
+
+    def _publish(self, position: Position, heartbeat_at: int | None) -> None:
+        target = self._target
+        covered = {
+            m.model.name: position.lsn
+            for m in self._program.models
+            if position.lsn >= self._silent_until.get(m.model.name, 0)
+        }
+        if covered:
+            with self._metrics.phase_seconds.labels(phase="publish").time():
+                self._writer.publish_positions(
+                    covered,
+                    heartbeat_at if heartbeat_at is not None else position.committed_at,
+                    target.epoch,
+                    keyspace=target.keyspace,
+                    projection=target.projection,
+                )
+        for name, lsn in covered.items():
+            self._metrics.covered_lsn.labels(name).set(lsn)
+
+    # -- freshness ----------------------------------------------------------------------------------------------------
+
+    def _bind_metrics(self) -> None:
+        metrics = self._metrics
+        for model in self._program.models:
+            name = model.model.name
+            metrics.lag_seconds.labels(name).set_function(self._lag_seconds)
+            metrics.lag_bytes.labels(name).set_function(lambda: max(0, self._seen_lsn - self._position.lsn))
+            metrics.covered_lsn.labels(name).set(self._position.lsn)
+            metrics.written.labels(name)
+            metrics.deleted.labels(name)
+        metrics.lag_records.set_function(self._lag_records)
+
+    def _lag_records(self) -> float:
+        return float(max(0, self._log.end() - self._position.offset))
+
+    def _lag_seconds(self) -> float:
+        if self._lag_records() == 0:
+            return 0.0
+        return max(0.0, self._clock() - self._position.committed_at / 1e6)
