@@ -1,0 +1,172 @@
+"""Servers as fixtures: real ones, shared by the session, with a database, topic and keyspace of its own for each test.
+
+`stack` uses the servers named by LOCKSTEP_TEST_POSTGRES (conninfo of a superuser), LOCKSTEP_TEST_KAFKA and
+LOCKSTEP_TEST_CASSANDRA (host:port) when all three are set, and otherwise starts the embedded ones once for the session
+and stops them after it. What a test makes is dropped after it, so a stack that stays up does not fill.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+if TYPE_CHECKING:
+    from cassandra.cluster import Session
+
+    from command_api.process.settings import Settings
+    from deploy.local.stack import Running
+
+VARIABLES = ("LOCKSTEP_TEST_POSTGRES", "LOCKSTEP_TEST_KAFKA", "LOCKSTEP_TEST_CASSANDRA")
+ROLES = ("lockstep_command_api", "lockstep_relay", "lockstep_reader")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """Where the three servers are.
+
+    postgres_admin: conninfo of a superuser on database postgres.
+    kafka: bootstrap servers.
+    cassandra: host and native port.
+    running: the embedded stack when this session started it; None for servers that were given.
+    """
+
+    postgres_admin: str
+    kafka: str
+    cassandra: tuple[str, int]
+    running: Running | None = None
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The servers of this session."""
+    given = [os.environ.get(variable, "") for variable in VARIABLES]
+    if all(given):
+        host, _, port = given[2].rpartition(":")
+        yield Stack(postgres_admin=given[0], kafka=given[1], cassandra=(host, int(port)))
+        return
+    if any(given):
+        pytest.fail(f"set all of {', '.join(VARIABLES)} or none of them")
+
+    from deploy.local.stack import Options, start
+
+    with start(Options(folder=tmp_path_factory.mktemp("stack"), servers_only=True, throw_away=True)) as running:
+        host, _, port = running.address("cassandra").rpartition(":")
+        yield Stack(
+            postgres_admin=running.postgres_admin,
+            kafka=running.address("kafka"),
+            cassandra=(host, int(port)),
+            running=running,
+        )
+
+
+def _password(admin: str, role: str) -> str:
+    # Roles belong to the cluster: sessions that share one must agree on the password without speaking to each other.
+    return hashlib.sha256(f"{admin} {role}".encode()).hexdigest()
+
+
+@pytest.fixture
+def empty_database(stack: Stack) -> Iterator[str]:
+    """Conninfo of a superuser on a fresh database without tables; its replication slots are dropped with it."""
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(stack.postgres_admin, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    yield make_conninfo(stack.postgres_admin, dbname=name)
+    with psycopg.connect(stack.postgres_admin, autocommit=True) as admin:
+        admin.execute(
+            "select pg_terminate_backend(pid) from pg_stat_replication r join pg_stat_activity a using (pid)"
+            " where a.datname = %s",
+            (name,),
+        )
+        deadline = "clock_timestamp() + interval '10 s'"
+        admin.execute(
+            f"do $$ declare stop timestamptz := {deadline}; begin"
+            f" while exists (select from pg_replication_slots where database = '{name}' and active)"
+            " and clock_timestamp() < stop loop perform pg_sleep(0.01); end loop; end $$"
+        )
+        admin.execute(
+            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = %s", (name,)
+        )
+        admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database(stack: Stack, empty_database: str) -> str:
+    """Conninfo of a superuser on a fresh database with every migration applied and the roles' passwords set."""
+    from command_api.migrations.apply import migrate
+
+    migrate(postgres_settings(stack, empty_database))
+    return empty_database
+
+
+@pytest.fixture
+def topic(stack: Stack) -> Iterator[str]:
+    """A fresh topic of one partition, without a limit on its retention."""
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    name = f"test-{secrets.token_hex(6)}"
+    admin = AdminClient({"bootstrap.servers": stack.kafka, "log_level": 3})
+    config = {"retention.ms": "-1", "max.message.bytes": str(64 << 20)}
+    made = admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1, config=config)])
+    made[name].result(20)
+    yield name
+    admin.delete_topics([name])[name].result(20)
+
+
+@pytest.fixture(scope="session")
+def cassandra_session(stack: Stack) -> Iterator[Session]:
+    """A driver session without a keyspace, for what a test does to its keyspace from outside."""
+    from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+    from cassandra.policies import DCAwareRoundRobinPolicy
+
+    host, port = stack.cassandra
+    profile = ExecutionProfile(load_balancing_policy=DCAwareRoundRobinPolicy("datacenter1"), request_timeout=30)
+    cluster = Cluster([host], port=port, protocol_version=5, execution_profiles={EXEC_PROFILE_DEFAULT: profile})
+    session = cluster.connect()
+    yield session
+    cluster.shutdown()
+
+
+@pytest.fixture
+def keyspace(cassandra_session: Session) -> Iterator[str]:
+    """The name of a keyspace that does not exist yet; it is dropped after the test if the test made it."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield name
+    cassandra_session.execute(f"drop keyspace if exists {name}")
+
+
+@pytest.fixture
+def settings(stack: Stack, database: str, topic: str, keyspace: str, tmp_path: Path) -> Settings:
+    """Settings of every process, wired to this test's database, topic and keyspace; ports are 0, the replica is new."""
+    from command_api.process.settings import Cassandra, CommandApi, Kafka, Projector, ReadApi, Relay, Settings
+
+    host, port = stack.cassandra
+    name = keyspace
+    return Settings(
+        postgres=postgres_settings(stack, database),
+        kafka=Kafka(bootstrap_servers=stack.kafka, topic=topic, group_id=name),
+        cassandra=Cassandra(contact_points=(host,), port=port, keyspace=keyspace),
+        command_api=CommandApi(port=0),
+        relay=Relay(slot=name, publication=name, metrics_port=0),
+        projector=Projector(projection=name, replica=tmp_path / "replica.sqlite", metrics_port=0),
+        read_api=ReadApi(port=0),
+    )
+
+
+def postgres_settings(stack: Stack, admin: str):  # type: ignore[no-untyped-def]  # the import is late on purpose
+    """The Postgres section for the database of `admin`, each role with a password of its own."""
+    from command_api.process.settings import Postgres
+
+    command_api, relay, reader = (
+        make_conninfo(admin, user=role, password=_password(stack.postgres_admin, role)) for role in ROLES
+    )
+    return Postgres(admin=admin, command_api=command_api, relay=relay, reader=reader)  # type: ignore[arg-type]
