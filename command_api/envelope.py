@@ -5,22 +5,35 @@ https://debezium.io/documentation/reference/stable/connectors/postgresql.html gi
 partition, so offsets are the order in which Postgres committed.
 
 A change:  key    {"<key column>": value, …, "__dbz__physicalTableIdentifier": "<name>.<schema>.<table>"}
-           value  {"before": {…} | null, "after": {…} | null, "source": {"connector": "postgresql", "name", "db", "schema",
-                  "table", "txId", "lsn", "ts_ms", "ts_us", "snapshot"}, "op": "c" | "u" | "d" | "r" | "t", "ts_ms",
+           value  {"before": {…} | null, "after": {…} | null, "source": {"connector": "postgresql", "name", "db",
+                  "schema", "table", "txId", "lsn", "ts_ms", "ts_us", "snapshot"}, "op": "c" | "u" | "d" | "r" | "t", "ts_ms",
                   "transaction": {"id": "<xid>:<lsn>", "total_order": n, "data_collection_order": m}}
-BEGIN:     key    {"id": "<xid>:<lsn>"}   value {"status": "BEGIN", "id", "event_count": null, "data_collections": null, "ts_ms", "ts_us"}
+BEGIN:     key    {"id": "<xid>:<lsn>"}   value {"status": "BEGIN", "id", "event_count": null,
+                  "data_collections": null, "ts_ms", "ts_us"}
 END:       key    {"id"}                  value {"status": "END", "id": "<xid>:<end lsn>", "event_count": n,
-                  "data_collections": [{"data_collection": "<schema>.<table>", "event_count": m}, …], "ts_ms", "ts_us"}
-Heartbeat: key    {"serverName": name}    value {"ts_ms", "ts_us", "lsn"}
+                  "data_collections": [{"data_collection": "<schema>.<table>", "event_count": m}, …], "ts_ms", "ts_us",
+                  "history": "<system identifier>/<timeline>"}
+Heartbeat: key    {"serverName": name}    value {"ts_ms", "ts_us", "lsn", "history"}
 
 Rules that a reader may rely on:
 - ``ts_ms``/``ts_us`` of source, BEGIN and END are the commit time; ``total_order`` counts 1..event_count without gaps.
 - The part of an id before the colon is the transaction's; the LSN in END's id is the end of its commit record.
 - A snapshot is one transaction whose xid part is ``snapshot`` and whose changes have op ``r``; its LSN is the slot's
   consistent point.
-- A primary-key change is a ``d`` (with the old key in ``before``), then a ``c``. A ``d`` has at least its key in ``before``.
+- A primary-key change is a ``d`` (with the old key in ``before``), then a ``c``. A ``d`` has at least its key in
+  ``before``.
 - A truncate is one ``t`` record a table, with neither before nor after.
-- A column that Postgres left out as unchanged TOAST holds `UNAVAILABLE` (a text), base64 of it (bytea), or a list of it.
+- A truncate's key is null, as Debezium's is.
+- ``history`` names the server and timeline whose LSN the record carries, so whoever goes on from a position knows which
+  history it belongs to. Logs of a stock Debezium lack it.
+- How each type's values are written is the table in `command_api.relay.encodings`. What a reader has to know of the
+  column to invert it: a ``time(p)`` or ``timestamp(p)`` is milliseconds if its declared precision p <= 3, else
+  microseconds (no precision is 6); a ``timestamptz(p)`` is ISO 8601 text in UTC ending in ``Z`` with exactly p digits
+  (none for p = 0), ``infinity`` or ``-infinity``; ``numeric`` and ``float`` may be "NaN", "Infinity" or "-Infinity".
+  Infinite timestamps, dates and intervals are the constants `command_api.relay.encodings.*_INFINITY` as numbers; a
+  date's two are both below every finite date.
+- A column that Postgres left out as unchanged TOAST holds `UNAVAILABLE` (a text), base64 of it (bytea), or a
+  list of it.
 - A heartbeat's lsn is the stream's own keepalive position between transactions: everything that commits at or below it
   stands before it in the log.
 Not promised: that a transaction stands in the log only once, or whole. A reader skips what ends at or below its
@@ -28,6 +41,8 @@ position, takes a transaction when its END is there with its count, and drops an
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -74,6 +89,7 @@ class Record(msgspec.Struct, gc=False):
     lsn: int | None = None
     ts_ms: int = 0
     ts_us: int | None = None
+    history: str | None = None
 
 
 _decode = msgspec.json.Decoder(Record).decode
@@ -85,3 +101,63 @@ def decode(value: bytes) -> Record:
         return _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LogRecordError(f"not a record of the log's contract: {error}") from error
+
+
+# The other direction: encoders of the records that are not rows. Rows' own are compiled a relation
+# (`command_api.relay.rows`) around the two parts that all of a transaction's rows share.
+
+_encode = msgspec.json.Encoder().encode
+
+
+def source_part(committed_at: int, xid: int | None, *, snapshot: bool = False) -> bytes:
+    """The members of ``source`` that a transaction's rows share; `committed_at` in microseconds."""
+    return b'"txId":%b,"ts_ms":%d,"ts_us":%d,"snapshot":"%b"' % (
+        b"null" if xid is None else b"%d" % xid,
+        committed_at // 1000,
+        committed_at,
+        b"true" if snapshot else b"false",
+    )
+
+
+def transaction_part(transaction_id: bytes, now_ms: int) -> bytes:
+    """``ts_ms`` (when the relay read it) and the start of ``transaction``, which the row's orders complete."""
+    return b'"ts_ms":%d,"transaction":{"id":"%b"' % (now_ms, transaction_id)
+
+
+def transaction_key(transaction_id: bytes) -> bytes:
+    """The key of BEGIN and END."""
+    return b'{"id":"%b"}' % transaction_id
+
+
+def begin(transaction_id: bytes, committed_at: int) -> bytes:
+    """A BEGIN's value."""
+    return b'{"status":"BEGIN","id":"%b","event_count":null,"data_collections":null,"ts_ms":%d,"ts_us":%d}' % (
+        transaction_id,
+        committed_at // 1000,
+        committed_at,
+    )
+
+
+def end(
+    transaction_id: bytes, event_count: int, collections: Iterable[tuple[str, int]], committed_at: int, history: str
+) -> bytes:
+    """An END's value; `transaction_id` ends in the commit's end LSN, `collections` are (``schema.table``, changes)."""
+    counts = [{"data_collection": table, "event_count": count} for table, count in collections]
+    return b'{"status":"END","id":"%b","event_count":%d,"data_collections":%b,"ts_ms":%d,"ts_us":%d,"history":"%b"}' % (
+        transaction_id,
+        event_count,
+        _encode(counts),
+        committed_at // 1000,
+        committed_at,
+        history.encode(),
+    )
+
+
+def heartbeat_key(server_name: str) -> bytes:
+    """A heartbeat's key."""
+    return _encode({"serverName": server_name})
+
+
+def heartbeat(lsn: int, now_us: int, history: str) -> bytes:
+    """A heartbeat's value; `now_us` is the relay's clock."""
+    return b'{"ts_ms":%d,"ts_us":%d,"lsn":%d,"history":"%b"}' % (now_us // 1000, now_us, lsn, history.encode())

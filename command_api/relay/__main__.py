@@ -1,0 +1,105 @@
+"""The relay's commands: ``relay setup``, ``relay run``, ``relay status`` (or ``python -m command_api.relay …``)."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from command_api.process.logging import configure_logging, get_logger
+from command_api.process.settings import Settings
+from command_api.relay.errors import RelayError
+
+app = typer.Typer(
+    name="relay",
+    help="Capture: streams committed changes of Postgres into the Kafka log, in commit order.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+_log = get_logger("command_api.relay")
+
+
+def _fail(error: RelayError) -> NoReturn:
+    _log.error(str(error), kind=type(error).__name__)
+    raise typer.Exit(1) from error
+
+
+@app.command()
+def setup() -> None:
+    """Make publication, topic and slot, and write the initial snapshot. May be repeated; a finished set-up is kept.
+
+    Example: LOCKSTEP_POSTGRES__ADMIN="host=127.0.0.1 dbname=app user=postgres" relay setup
+    """
+    from command_api.relay.setup import setup as run_setup
+
+    try:
+        report = run_setup(Settings())
+    except RelayError as error:
+        _fail(error)
+    rows = "kept" if report.snapshot_rows is None else f"{report.snapshot_rows} rows"
+    typer.echo(f"{len(report.tables)} tables published, snapshot {rows}, log at {report.position}")
+
+
+@app.command()
+def run(
+    metrics: Annotated[
+        bool, typer.Option(help="Serve /metrics and /healthz on relay.metrics_host:metrics_port.")
+    ] = True,
+) -> None:
+    """Stream until SIGTERM or Ctrl-C. Exits with 1 and the reason when going on could lose or invent changes.
+
+    Example: LOCKSTEP_KAFKA__TOPIC=lockstep.app relay run
+    """
+    from command_api.relay.loop import run as run_loop
+    from command_api.relay.metrics import MetricsServer, RelayState, SlotSampler
+
+    settings, state, stop = Settings(), RelayState(), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    server = sampler = None
+    try:
+        if metrics:
+            server = MetricsServer(state, settings.relay.metrics_host, settings.relay.metrics_port)
+        sampler = SlotSampler(state, settings.postgres.relay.get_secret_value(), settings.relay.slot)
+        run_loop(settings, state, stop)
+    except RelayError as error:
+        _fail(error)
+    except OSError as error:
+        _log.error(f"metrics can't be served: {error}. Choose another relay.metrics_port")
+        raise typer.Exit(1) from error
+    finally:
+        for part in (server, sampler):
+            if part is not None:
+                part.close()
+
+
+@app.command()
+def status() -> None:
+    """Show slot, log and whether they fit; exits with 1 when the relay could not start.
+
+    Example: relay status
+    """
+    from command_api.relay.status import read_status
+
+    found = read_status(Settings())
+    table = Table(show_header=False)
+    for name, value in found.lines:
+        table.add_row(name, value)
+    Console().print(table)
+    if found.problem:
+        typer.echo(found.problem, err=True)
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """The console entry point."""
+    configure_logging()
+    app(prog_name="relay")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What ``/metrics`` and ``/healthz`` say. The loop only adds to plain numbers; everything else happens when scraped.
+
+`SlotSampler` asks Postgres every few seconds what the slot retains, on its own thread and connection, so that the
+figure stays true while the loop waits for Kafka.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from command_api.relay.catalog import Catalog
+from command_api.relay.errors import RelayError
+
+SAMPLE_S: Final = 3.0
+
+
+@dataclass
+class RelayState:
+    """What the loop has done so far. LSNs in bytes, times in seconds since 1970; `behind_since` is 0 when caught up."""
+
+    received: int = 0
+    published: int = 0
+    confirmed: int = 0
+    records: int = 0
+    changes: int = 0
+    transactions: int = 0
+    heartbeats: int = 0
+    outstanding: int = 0
+    sessions: int = 0
+    errors: int = 0
+    last_error_at: float = 0.0
+    last_error: str = ""
+    streaming: bool = False
+    behind_since: float = 0.0
+    slot_retained: int = 0
+
+    @property
+    def lag_s(self) -> float:
+        """Seconds since the commit of the last transaction published, 0 when nothing waits."""
+        return max(0.0, time.time() - self.behind_since) if self.behind_since else 0.0
+
+
+_GAUGES: Final = (
+    ("received_lsn", "received", "Position that the stream has reached, bytes"),
+    ("published_lsn", "published", "Position handed to Kafka, bytes"),
+    ("confirmed_lsn", "confirmed", "Position that Kafka has acknowledged and Postgres may forget, bytes"),
+    ("outstanding_records", "outstanding", "Records that Kafka has not acknowledged"),
+    ("slot_retained_bytes", "slot_retained", "WAL that Postgres keeps for the slot"),
+    ("last_error_timestamp_seconds", "last_error_at", "When the last error happened, 0 for never"),
+    ("lag_seconds", "lag_s", "Age of the commit that is being published, 0 when caught up"),
+    ("streaming", "streaming", "1 while a replication stream is open"),
+)
+_COUNTERS: Final = (
+    ("records", "records", "Records published, BEGIN, END and heartbeats included"),
+    ("changes", "changes", "Row changes published"),
+    ("transactions", "transactions", "Transactions published"),
+    ("heartbeats", "heartbeats", "Heartbeats published"),
+    ("sessions", "sessions", "Streams opened; all but the first are reconnects"),
+    ("errors", "errors", "Errors that ended a stream"),
+)
+
+
+class RelayCollector(Collector):
+    """Turns the state into metrics when it is scraped."""
+
+    def __init__(self, state: RelayState) -> None:
+        self._state = state
+
+    def collect(self) -> Iterable[Metric]:
+        """All gauges, then all counters."""
+        for name, attribute, help_ in _GAUGES:
+            yield GaugeMetricFamily(f"relay_{name}", help_, value=float(getattr(self._state, attribute)))
+        for name, attribute, help_ in _COUNTERS:
+            yield CounterMetricFamily(f"relay_{name}", help_, value=float(getattr(self._state, attribute)))
+
+
+class MetricsServer:
+    """Serves ``/metrics`` and ``/healthz`` (200 while streaming, 503 with the last error else) on its own thread."""
+
+    def __init__(self, state: RelayState, host: str, port: int) -> None:
+        registry = CollectorRegistry()
+        registry.register(RelayCollector(state))
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path == "/metrics":
+                    self._answer(200, generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
+                elif self.path == "/healthz":
+                    body = "streaming\n" if state.streaming else f"not streaming: {state.last_error or 'starting'}\n"
+                    self._answer(200 if state.streaming else 503, body.encode(), "text/plain; charset=utf-8")
+                else:
+                    self._answer(404, b"/metrics or /healthz\n", "text/plain")
+
+            def _answer(self, status: int, body: bytes, kind: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Scrapes are not worth a line each."""
+
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, name="relay-metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+class SlotSampler:
+    """Keeps `state.slot_retained` true; a database that is away is the loop's to report."""
+
+    def __init__(self, state: RelayState, conninfo: str, slot: str) -> None:
+        self._state, self._conninfo, self._slot = state, conninfo, slot
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="relay-slot", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with Catalog(self._conninfo) as catalog:
+                    while True:
+                        slot = catalog.slot(self._slot)
+                        self._state.slot_retained = slot.retained if slot else 0
+                        if self._stop.wait(SAMPLE_S):
+                            return
+            except RelayError:
+                self._stop.wait(SAMPLE_S)
+
+    def close(self) -> None:
+        """Stop asking."""
+        self._stop.set()
+        self._thread.join(15)

@@ -1,0 +1,173 @@
+"""Records into the log, in order, and how far the log has acknowledged them.
+
+One idempotent producer (``acks=all``) on one partition. Records are only counted: an idempotent producer's record
+is never in the log without all that were produced before it, so the number acknowledged says which ones are, and a
+position is confirmed when the records up to it are. No callback runs for a record that went well.
+
+Promised: `confirmed` never passes a record that is not in the log; after one failed delivery nothing is confirmed any
+more and `service` raises DeliveryError; memory is bounded by `QUEUE_BYTES` however long Kafka is away.
+Not promised: that unacknowledged records are not in the log. The next session reads the log's end to know.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from command_api.process.settings import Kafka
+from command_api.relay.errors import DeliveryError, LogUnavailableError, RelayError, SetupError
+
+QUEUE_BYTES: Final = 64 << 20
+QUEUE_RECORDS: Final = 100_000
+
+_TOO_LARGE: Final = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
+_REFUSED: Final = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+)
+
+
+def kafka_error(error: KafkaError, doing: str) -> RelayError:
+    """Translate a Kafka error: what waiting can't mend is a SetupError."""
+    what = f"{doing}: {error.str()} ({error.name()})"
+    if error.code() in _TOO_LARGE:
+        return SetupError(
+            what, hint="Raise kafka.max_message_bytes and the topic's max.message.bytes, then start the relay"
+        )
+    if error.code() in _REFUSED:
+        return SetupError(what, hint="Give the relay's Kafka user the right to write the topic")
+    if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
+        return DeliveryError(what)
+    return LogUnavailableError(what) if error.retriable() or error.code() < 0 else DeliveryError(what)
+
+
+class Publisher:
+    """The producer of one session.
+
+    produced, acknowledged: records. confirmed, published: LSNs; published is the last position handed to the producer.
+    on_wait: called now and then while the queue is full, so that the caller keeps its other promises.
+    """
+
+    def __init__(self, settings: Kafka, *, confirmed: int, on_wait: Callable[[], None] = lambda: None) -> None:
+        self.confirmed = confirmed
+        self.published = confirmed
+        self.produced = 0
+        self.acknowledged = 0
+        self._counted = 0
+        self.on_wait = on_wait
+        self._topic = settings.topic
+        self._positions: deque[tuple[int, int]] = deque()
+        self._failure: RelayError | None = None
+        self._producer = Producer(producer_properties(settings, self._on_delivery, self._on_error))
+        self._produce = self._producer.produce
+        self._poll = self._producer.poll
+
+    def publish(self, key: bytes | None, value: bytes) -> None:
+        """Add a record; waits while the queue is full. Raises DeliveryError or SetupError."""
+        try:
+            self._produce(self._topic, value, key, 0)
+        except BufferError:
+            self._wait_for_room(key, value)
+        except KafkaException as error:
+            raise kafka_error(error.args[0], f"a record of {len(value)} bytes was refused") from error
+        self.produced += 1
+
+    def mark(self, lsn: int) -> None:
+        """Everything produced so far is the log up to `lsn`."""
+        self.published = lsn
+        self._positions.append((self.produced, lsn))
+
+    @property
+    def outstanding(self) -> int:
+        """Records that Kafka has not acknowledged yet."""
+        return self.produced - self.acknowledged
+
+    def service(self, timeout_s: float = 0) -> bool:
+        """Take in what Kafka answered; True when `confirmed` moved. Raises the failure of any record, for good."""
+        waiting = len(self._producer)  # before poll: a failure counts as waiting until its report is served
+        self._poll(timeout_s)
+        if self._failure is not None:
+            raise self._failure
+        self.acknowledged = max(self.acknowledged, self.produced - waiting)
+        positions, moved = self._positions, False
+        while positions and positions[0][0] <= self.acknowledged:
+            self.confirmed = positions.popleft()[1]
+            moved = True
+        return moved
+
+    def take_count(self) -> int:
+        """Records produced since the last call."""
+        taken = self.produced - self._counted
+        self._counted = self.produced
+        return taken
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything is acknowledged; False when the time ran out. Raises as `service`."""
+        deadline = time.monotonic() + timeout_s
+        while self.outstanding and time.monotonic() < deadline:
+            self.service(0.005)
+            self.on_wait()
+        return not self.outstanding
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Give what is under way a last chance, then forget it."""
+        self._producer.flush(timeout_s)
+        self._producer.purge()
+        self._producer.flush(1.0)
+
+    def _wait_for_room(self, key: bytes | None, value: bytes) -> None:
+        while True:
+            self.service(0.01)
+            self.on_wait()
+            try:
+                self._produce(self._topic, value, key, 0)
+            except BufferError:
+                continue
+            except KafkaException as error:
+                raise kafka_error(error.args[0], f"a record of {len(value)} bytes was refused") from error
+            return
+
+    def _on_delivery(self, error: KafkaError | None, _: confluent_kafka.Message) -> None:
+        if error is not None and self._failure is None:
+            self._failure = kafka_error(error, "a record was not delivered")
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal() and self._failure is None:
+            self._failure = kafka_error(error, "the producer gave up")
+
+
+def producer_properties(
+    settings: Kafka,
+    on_delivery: Callable[[KafkaError | None, confluent_kafka.Message], None],
+    on_error: Callable[[KafkaError], None],
+) -> dict[str, Any]:
+    """librdkafka's properties; the user's own come first and can't weaken what the promises rest on."""
+    return {
+        "compression.type": "none",
+        # 0 keeps a live change's latency; when catching up, requests in flight make the batches.
+        "linger.ms": 0,
+        "batch.num.messages": 10_000,
+        "batch.size": 1_000_000,
+        "socket.keepalive.enable": True,
+        **settings.client_properties(),
+        "message.max.bytes": settings.max_message_bytes,
+        "queue.buffering.max.kbytes": QUEUE_BYTES >> 10,
+        "queue.buffering.max.messages": QUEUE_RECORDS,
+        "enable.idempotence": True,
+        "acks": "all",
+        # A gap is fatal to the producer, and nothing times out: Kafka away is waited for, as long as it takes.
+        "enable.gapless.guarantee": True,
+        "message.timeout.ms": 0,
+        "delivery.report.only.error": True,
+        "on_delivery": on_delivery,
+        "error_cb": on_error,
+        "log_level": 3,  # its warnings repeat what the errors say
+        "logger": logging.getLogger("librdkafka"),
+    }

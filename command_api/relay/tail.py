@@ -1,0 +1,124 @@
+"""The end of the log: the last position that stands there whole, and which history it belongs to.
+
+The log is read backwards in growing windows, so that a log that ends in a transaction of a million records without an
+END costs little more than reading it once. Nothing is kept of a window but the last END or heartbeat.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from command_api import envelope
+from command_api.lsn import Lsn
+from command_api.process.settings import Kafka
+from command_api.relay.errors import LogUnavailableError, SetupError
+from command_api.relay.publish import kafka_error
+
+_FIRST_WINDOW: Final = 64
+_GROWTH: Final = 8
+_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tail:
+    """The log's end. position: None when no END or heartbeat is in it. records: offsets low..high that it holds.
+
+    history: as `Identity.text`, None in logs of a stock Debezium. unfinished: records after the position.
+    """
+
+    position: Lsn | None = None
+    history: str | None = None
+    records: int = 0
+    unfinished: int = 0
+
+
+def read_tail(settings: Kafka) -> Tail:
+    """Read the log's end; raises LogUnavailableError, or SetupError when the topic is missing or unfit."""
+    with _consumer(settings) as consumer:
+        check_topic(consumer, settings.topic)
+        low, high = consumer.get_watermark_offsets(TopicPartition(settings.topic, 0), timeout=_TIMEOUT_S)
+        window, end = _FIRST_WINDOW, high
+        while end > low:
+            start = max(low, end - window)
+            found: tuple[int, envelope.Record] | None = None
+            for offset, value in _records(consumer, settings.topic, start, end):
+                record = envelope.decode(value) if value.find(b'"before"', 0, 12) < 0 else None
+                if record is not None and position(record) is not None:
+                    found = offset, record
+            if found is not None:
+                offset, record = found
+                return Tail(
+                    position=position(record), history=record.history, records=high - low, unfinished=high - offset - 1
+                )
+            end, window = start, window * _GROWTH
+        return Tail(records=high - low, unfinished=high - low)
+
+
+def position(record: envelope.Record) -> Lsn | None:
+    """The LSN that an END or a heartbeat stands for, None for other records."""
+    if record.status == "END" and record.id is not None:
+        return Lsn(int(record.id.rpartition(":")[2]))
+    if record.status is None and record.op is None and record.lsn is not None:
+        return Lsn(record.lsn)
+    return None
+
+
+def check_topic(consumer: Consumer, topic: str) -> None:
+    """Raise SetupError unless the topic is there with one partition. Lists all topics: naming one could create it."""
+    found = consumer.list_topics(timeout=_TIMEOUT_S).topics.get(topic)
+    if found is None:
+        raise SetupError(f"the log's topic {topic!r} is missing", hint="Run `relay setup`")
+    if len(found.partitions) != 1:
+        raise SetupError(
+            f"the log's topic {topic!r} has {len(found.partitions)} partitions",
+            hint="The log needs exactly one, for the order of commits: name another in kafka.topic, then `relay setup`",
+        )
+
+
+@contextmanager
+def _consumer(settings: Kafka) -> Iterator[Consumer]:
+    consumer = Consumer(
+        {
+            "fetch.message.max.bytes": 8 << 20,
+            "queued.max.messages.kbytes": 32 << 10,
+            **settings.client_properties(),
+            "group.id": f"{settings.group_id}-tail",
+            "enable.auto.commit": False,
+            "enable.partition.eof": False,
+            "auto.offset.reset": "earliest",
+        }
+    )
+    try:
+        yield consumer
+    except KafkaException as error:
+        raise kafka_error(error.args[0], "the log's end can't be read") from error
+    finally:
+        consumer.close()
+
+
+def _records(consumer: Consumer, topic: str, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Offsets and values in start..end-1."""
+    consumer.assign([TopicPartition(topic, 0, start)])
+    deadline, at = time.monotonic() + _TIMEOUT_S, start
+    while at < end:
+        messages = consumer.consume(1000, 0.2)
+        for message in messages:
+            error, offset, value = message.error(), message.offset(), message.value()
+            if error is not None:
+                raise kafka_error(error, "the log's end can't be read")
+            assert offset is not None
+            at = offset + 1
+            if at <= end and value is not None:
+                yield offset, value
+        if messages:
+            deadline = time.monotonic() + _TIMEOUT_S
+        elif time.monotonic() > deadline:
+            raise LogUnavailableError(
+                f"the log's end can't be read: nothing came for {_TIMEOUT_S:.0f} s at offset {at}"
+            )
