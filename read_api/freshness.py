@@ -137,6 +137,7 @@ class Freshness:
         waiters = self._waiters.setdefault(model, set())
         waiters.add(waiter)
         if self._poller is None or self._poller.done():
+            self._failure = None
             self._poller = asyncio.create_task(self._poll())
         loop = asyncio.get_running_loop()
         began = loop.time()

@@ -20,6 +20,8 @@ from cassandra.util import Date, Time
 from projections.values import Kind, ValueType
 from read_api import instants
 
+MAX_BYTES = 65_535  # of a key column in Cassandra
+
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?\d{1,1000}(\.\d{1,1000})?", re.ASCII)
@@ -32,6 +34,8 @@ class LiteralError(ValueError):
 
 def read_literal(kind: ValueType, text: str) -> Any:
     """The CQL value that `text` stands for; raises LiteralError."""
+    if len(text) > MAX_BYTES or len(text.encode()) > MAX_BYTES:
+        raise LiteralError(f"expected at most {MAX_BYTES} bytes")
     try:
         return _READERS[kind.kind](kind, text)
     except instants.InvalidInstantError as error:
@@ -79,6 +83,8 @@ def _float(_kind: ValueType, text: str) -> float:
 
 
 def _text(_kind: ValueType, text: str) -> str:
+    if "\0" in text:
+        raise LiteralError("expected text without NUL: Postgres holds none")
     return text
 
 

@@ -18,7 +18,7 @@ _LAG = (
     " the rows are. null when the read model has covered nothing yet."
 )
 _COVERED = "The rows show this log position or a later one: it was read before them."
-_TOKEN_TEXT = (
+_AT_LEAST = (
     "A log position, as a command's reply carries it. The reply shows it or a later one: the read waits a bounded time"
     " for the read model to cover it, and is a 503 after that."
 )
@@ -120,7 +120,7 @@ def _query_parameters(route: Route) -> list[Schema]:
             "The declared order of the rows, or its reverse.",
         ),
         "page": ({"type": "string"}, "next_page of the reply before, unchanged, with the same path and parameters."),
-        "token": (_LSN, _TOKEN_TEXT + " Instead of the header Consistency-Token."),
+        "token": (_LSN, _AT_LEAST + " Instead of the header Consistency-Token."),
     }
     parameters = []
     for name, column in route.parameters.items():
@@ -139,7 +139,7 @@ def _query_parameters(route: Route) -> list[Schema]:
 def _header_parameters() -> list[Schema]:
     wait = {"type": "string", "examples": ["wait=0.5"]}
     return [
-        {"name": "Consistency-Token", "in": "header", "required": False, "schema": _LSN, "description": _TOKEN_TEXT},
+        {"name": "Consistency-Token", "in": "header", "required": False, "schema": _LSN, "description": _AT_LEAST},
         {
             "name": "Prefer",
             "in": "header",

@@ -25,6 +25,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -62,6 +63,13 @@ def _numeric(value: Decimal) -> str:
     return format(value, "f")
 
 
+def _uuid(value: bytes | UUID) -> str | UUID:
+    if not isinstance(value, bytes):
+        return value
+    text = value.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def _json(value: str) -> msgspec.Raw:
     return msgspec.Raw(value.encode())
 
@@ -74,10 +82,11 @@ def _time(value: Any) -> str:
     return instants.format_time(value.nanosecond_time // 1000)
 
 
-# The kinds that are absent (boolean, integer, text, uuid, bytes, interval) are encoded by msgspec as they come.
+# The kinds that are absent (boolean, integer, text, bytes, interval) are encoded by msgspec as they come.
 _CONVERTERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.NUMERIC: _numeric,
     Kind.FLOAT: _float,
+    Kind.UUID: _uuid,
     Kind.JSON: _json,
     Kind.ARRAY: _json,
     Kind.DATE: _date,

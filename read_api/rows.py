@@ -63,7 +63,7 @@ class Reader:
             token = max(page.covered, token or page.covered)
         position = await self._freshness.at_least(self._name, token, bound)
         rows = await self._store.read(
-            self._statement(Shape.of(query)),
+            self.statement(Shape.of(query)),
             query.values,
             fetch_size=request.limit,
             state=page.state if page is not None else None,
@@ -79,7 +79,8 @@ class Reader:
         )
         return Reply(body=_encode(body), covered=position.lsn, lag_seconds=lag, count=len(rows.rows))
 
-    def _statement(self, shape: Shape) -> str:
+    def statement(self, shape: Shape) -> str:
+        """The CQL of a shape of query."""
         text = self._statements.get(shape)
         if text is None:
             text = self._statements[shape] = select_statement(self.route.table, shape)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from command_api.process.settings import Settings
 from projections.cassandra_table import POSITIONS
 from projections.read_model import ReadModel
+from read_api.cql import Shape
 from read_api.declared import routes_of
 from read_api.freshness import Freshness, Position, PositionRow, covered
 from read_api.metrics import Metrics
@@ -33,11 +34,12 @@ class ReadService:
         self._projection, self._epoch = settings.projector.projection, settings.projector.epoch
         table = f'"{settings.cassandra.keyspace}"."{POSITIONS}"'
         columns = "read_model, shard, lsn, epoch, committed_at"
-        self._select_positions = f"SELECT {columns} FROM {table} WHERE projection = ?"  # noqa: S608 (a setting's name, quoted)
+        self._select_positions = f"SELECT {columns} FROM {table} WHERE projection = ?"
 
     async def start(self) -> None:
         """Begin to connect to Cassandra."""
-        await self.store.start()
+        forward = (reader.statement(Shape()) for reader in self.readers.values())
+        await self.store.start((self._select_positions, *forward))
 
     async def stop(self) -> None:
         """Close the connection."""
