@@ -5,6 +5,9 @@ what each occurrence is: its table's images, its current rows, or nothing (a lef
 they give every key that any state before, within or after the batch can have had, for every combination of states of
 the joined rows. A superset is harmless, a missed key is a wrong table; so terms are only ever dropped.
 
+A left join's image that stands alone says two things: a row had, or has, this partner; and it had, or will have, none.
+For the second a statement finds the row through the image and takes the key's null-extended form (`LOST`).
+
 One statement per combination instead of a UNION ALL of images and current rows inside a join, because SQLite
 materializes such a union by scanning the table as soon as two of them meet.
 """
@@ -21,7 +24,7 @@ from sqlalchemy import ForeignKeyConstraint, Table
 from projector.compile.analyse import Analysis, Occurrence, unique_keys
 from projector.compile.binding import equalities
 from projector.compile.errors import RefusedError, RefusedModelError
-from projector.compile.expression import Column, Expression, identifier
+from projector.compile.expression import Column, Expression, Resolver, identifier
 from projector.compile.names import images_name, replica_name, touched_name
 
 
@@ -31,6 +34,7 @@ class Part(Enum):
     IMAGES = "images"
     CURRENT = "current"
     ABSENT = "absent"  # null-extended, or left out because its presence can't add or move a key
+    LOST = "lost"  # images that find the rows they are joined to, null-extended: they came or went in this batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,8 @@ def _choices(analysis: Analysis) -> Iterator[tuple[Part, ...]]:
         (Part.IMAGES, Part.CURRENT, Part.ABSENT) if o.index in droppable else (Part.IMAGES, Part.CURRENT)
         for o in analysis.occurrences
     ]
+    in_key = frozenset[int]().union(*(output.expression.occurrences() for output in analysis.key))
+    keyed = in_key & {o.index for o in analysis.occurrences if o.optional}
     for parts in product(*kinds):
         imaged = {index for index, part in enumerate(parts) if part is Part.IMAGES}
         if imaged and not any(
@@ -72,6 +78,8 @@ def _choices(analysis: Analysis) -> Iterator[tuple[Part, ...]]:
             for index in range(len(parts))
         ):
             yield parts
+            if len(imaged) == 1 and (index := min(imaged)) in keyed:
+                yield (*parts[:index], Part.LOST, *parts[index + 1 :])
 
 
 def _needed(analysis: Analysis, parts: tuple[Part, ...], index: int) -> bool:
@@ -114,24 +122,27 @@ def _is_plain_parent(analysis: Analysis, occurrence: Occurrence) -> bool:
 
 def _statement(analysis: Analysis, parts: tuple[Part, ...]) -> TouchStatement | None:
     absent = frozenset(index for index, part in enumerate(parts) if part is Part.ABSENT)
+    lost = frozenset(index for index, part in enumerate(parts) if part is Part.LOST)
     optional = frozenset(o.index for o in analysis.occurrences if o.optional)
     dropped = absent - optional
-    terms: list[Expression] = [t for t in analysis.where if not t.occurrences() & (optional | dropped)]
-    terms += [t for o in analysis.occurrences if o.index not in absent for t in o.on]
-    if any(term.strict_in() & absent for term in terms):
+    owned = [(-1, t) for t in analysis.where if not t.occurrences() & (optional | dropped)]
+    owned += [(o.index, t) for o in analysis.occurrences if o.index not in absent for t in o.on]
+    if any(term.strict_in() & ((absent | lost) - {owner}) for owner, term in owned):
         return None  # an equality with a null-extended column finds nothing
 
-    def resolve(index: int, name: str) -> str:
-        return "NULL" if index in absent else f"{analysis.occurrences[index].alias}.{identifier(name)}"
+    def resolver(owner: int) -> Resolver:
+        """How columns are seen from an occurrence's own ON: only there is a lost one's row still to be seen."""
+        nulls = absent | (lost - {owner})
+        return lambda index, name: "NULL" if index in nulls else f"{analysis.occurrences[index].alias}.{identifier(name)}"
 
-    sources, looked_up = _join_order(analysis, parts, absent, terms)
-    key = ", ".join(output.expression.sql(resolve) for output in analysis.key)
-    where = " AND ".join(term.sql(resolve) for term in terms)
+    sources, looked_up = _join_order(analysis, parts, absent, [term for _, term in owned])
+    key = ", ".join(output.expression.sql(resolver(-1)) for output in analysis.key)
+    where = " AND ".join(term.sql(resolver(owner)) for owner, term in owned)
     return TouchStatement(
         sql=f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} FROM {' CROSS JOIN '.join(sources)}"
         + (f" WHERE {where}" if where else ""),
         tables=frozenset(
-            analysis.occurrences[index].table.fullname for index, part in enumerate(parts) if part is Part.IMAGES
+            analysis.occurrences[index].table.fullname for index, part in enumerate(parts) if part in (Part.IMAGES, Part.LOST)
         ),
         looked_up=tuple(looked_up),
     )
@@ -142,7 +153,7 @@ def _join_order(
 ) -> tuple[list[str], list[tuple[str, tuple[str, ...]]]]:
     """FROM items, an image first and each next one linked to the ones before; and the columns each is looked up by."""
     waiting = [o for o in analysis.occurrences if o.index not in absent]
-    first = next(o for o in waiting if parts[o.index] is Part.IMAGES)
+    first = next(o for o in waiting if parts[o.index] in (Part.IMAGES, Part.LOST))
     waiting.remove(first)
     sources, looked_up, bound = [_source(first.table, first.alias, Part.IMAGES)], [], {first.index}
     while waiting:
