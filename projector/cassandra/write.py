@@ -8,9 +8,6 @@ same write. Not promised: any order between rows; what is given twice with one t
 
 One thread uses a writer. Answers arrive on the driver's event thread and are only queued there; everything is decided
 in the caller's thread, so `upsert` is the place where a failing batch is noticed, and `drain` where it is waited for.
-
-Bounds. Batches of `rows_per_batch` rows or `batch_bytes`, whichever is less, counted as the server counts its
-batch_size_warn_threshold (5 KiB unless configured): a batch is the unit of retry and of the coordinator's memory.
 """
 
 from __future__ import annotations
@@ -22,7 +19,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +36,7 @@ from cassandra.protocol import (
 
 from command_api.process.logging import get_logger
 from projections.cassandra_table import POSITIONS, CassandraTable
+from projector.cassandra.batches import Bounds, batches, by_partition
 from projector.cassandra.encode import Row, RowEncoder
 from projector.cassandra.errors import (
     CassandraUnreachableError,
@@ -101,7 +99,7 @@ class _Request:
 class Writer:
     """Writes rows of prepared tables. See the module for what is promised.
 
-    rows_per_batch, batch_bytes: bounds of a batch. in_flight: batches under way at once, those that wait for another
+    rows_per_batch, batch_bytes, partitions_per_batch: bounds of a batch that spans partitions. in_flight: batches under way at once, those that wait for another
     try included; `upsert` and `delete` block at that bound. request_timeout_s: without an answer for this long, the
     connection is given up. stop: ends any wait for a Cassandra that fails. on_retry: called with the kind of failure,
     one of timeout, unavailable, overloaded, connection, no_host, unprepared, server_error, other.
@@ -113,6 +111,7 @@ class Writer:
         *,
         rows_per_batch: int = 30,
         batch_bytes: int = 4096,
+        partitions_per_batch: int = 10,
         in_flight: int = 32,
         consistency: int = ConsistencyLevel.LOCAL_QUORUM,
         request_timeout_s: float = 10.0,
@@ -121,8 +120,7 @@ class Writer:
     ) -> None:
         self._session = session
         self._lanes = Lanes(session)
-        self._rows_per_batch = rows_per_batch
-        self._batch_bytes = batch_bytes
+        self._bounds = Bounds(rows=rows_per_batch, size=batch_bytes, partitions=partitions_per_batch)
         self._limit = in_flight
         self._consistency = consistency
         self._timeout = request_timeout_s
@@ -217,14 +215,14 @@ class Writer:
         return _Statement(encoder=encoder, cql=cql, prepared=prepared, keys_only=keys_only)
 
     def _write(self, statement: _Statement, rows: Sequence[Row], timestamp: int) -> None:
-        if not rows:
-            return
+        width = len(statement.encoder.table.partition_key)
+        rows = by_partition(rows, width)
         try:
             entries = statement.bind(rows)
         except ValueError:
             rows = self._refuse_unencodable(statement, rows)
             entries = statement.bind(rows)
-        for first, last in self._batches(entries, statement.overhead):
+        for first, last in batches(rows, entries, width, statement.overhead, self._bounds):
             while self._open >= self._limit:
                 self._turn()
             self._send(_Request(statement, rows[first:last], entries[first:last], timestamp))
@@ -235,21 +233,6 @@ class Writer:
         refusals = dict(statement.encoder.refusals(rows, keys_only=statement.keys_only))
         self._refused += refusals.values()
         return [row for index, row in enumerate(rows) if index not in refusals]
-
-    def _batches(self, entries: Sequence[bytes], overhead: int) -> Iterator[tuple[int, int]]:
-        count, most, bound = len(entries), self._rows_per_batch, self._batch_bytes
-        if entries and (max(map(len, entries)) + overhead) * most <= bound:
-            for first in range(0, count, most):
-                yield first, min(first + most, count)
-            return
-        first = size = 0
-        for index, entry in enumerate(entries):
-            size += len(entry) + overhead
-            if index > first and (size > bound or index - first >= most):
-                yield first, index
-                first, size = index, len(entry) + overhead
-        if first < count:
-            yield first, count
 
     def _send(self, request: _Request) -> None:
         request.attempt += 1
