@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,12 +22,15 @@ class BindError(Exception):
     """The address can't be listened on."""
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Says where it listens, also when the port was the system's choice (0); ends with code 0 when told to stop."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         # Uvicorn's own raises the signal again after a clean stop, which a supervisor would see as a kill.
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals belong to the main thread
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
@@ -42,21 +46,25 @@ class _Server(uvicorn.Server):
             _log.info("listening", url=f"http://{shown}:{port}", host=host, port=port)
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then answer what has been received and return. Raises BindError."""
+def prepare(settings: Settings) -> tuple[Server, socket.socket]:
+    """A server that is not running yet, and the socket for its `run`, bound already. Raises BindError."""
     own = settings.command_api
     config = uvicorn.Config(
         create_app(settings),
-        host=own.host,
-        port=own.port,
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_DRAIN_S,
     )
-    with _bound(own.host, own.port) as listener:
-        _Server(config).run(sockets=[listener])
+    return Server(config), _bound(own.host, own.port)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then answer what has been received and return. Raises BindError."""
+    server, listener = prepare(settings)
+    with listener:
+        server.run(sockets=[listener])
     _log.info("stopped")
 
 
