@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
@@ -69,26 +67,6 @@ def test_down_and_up_again(alchemy: Connection) -> None:
     assert alchemy.exec_driver_sql("select to_regclass('users')").scalar() is not None
 
 
-def test_runs_at_once_on_one_database_wait_for_each_other(empty_database: str) -> None:
-    results: list[Any] = []
-
-    def run() -> None:
-        try:
-            results.append(migrate(Postgres(admin=empty_database)))  # type: ignore[arg-type]
-        except Exception as error:
-            results.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    # Alembic keeps its operations' proxy in a global, so threads of one process may also refuse; databases never break.
-    assert "0001" in results
-    with psycopg.connect(empty_database) as connection:
-        assert connection.execute("select version_num from alembic_version").fetchall() == [("0001",)]
-
-
 def test_an_unreachable_server_is_named_with_a_way_out() -> None:
     with pytest.raises(MigrationError, match="LOCKSTEP_POSTGRES__ADMIN"):
         migrate(Postgres(admin="host=127.0.0.1 port=1 user=postgres dbname=app"))  # type: ignore[arg-type]
@@ -144,7 +122,7 @@ def test_passwords_are_stored_as_scram_verifiers(database: str, postgres: Postgr
 
 
 def test_a_user_of_another_name_is_left_alone(database: str) -> None:
-    conninfo = make_conninfo(database, user="someone_else", password="x")  # noqa: S106
+    conninfo = make_conninfo(database, user="someone_else", password="x")
     assert migrate(Postgres(admin=database, reader=conninfo)) == "0001"  # type: ignore[arg-type]
     with psycopg.connect(database) as connection:
         assert connection.execute("select from pg_roles where rolname = 'someone_else'").fetchone() is None
