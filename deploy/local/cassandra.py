@@ -1,0 +1,172 @@
+"""Apache Cassandra 5.0: one node on loopback, one token, a heap of 1 GB, no authentication, no remote management port."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+from deploy.local import java, ports
+from deploy.local.part import Part
+
+# What Cassandra's own start script opens to itself on Java 17.
+OPENED_PACKAGES = {
+    "java.base": (
+        "java.io",
+        "java.lang",
+        "java.lang.module",
+        "java.lang.ref",
+        "java.lang.reflect",
+        "java.math",
+        "java.net",
+        "java.nio",
+        "java.util",
+        "java.util.concurrent",
+        "java.util.concurrent.atomic",
+        "jdk.internal.loader",
+        "jdk.internal.math",
+        "jdk.internal.misc",
+        "jdk.internal.module",
+        "jdk.internal.ref",
+        "jdk.internal.reflect",
+        "jdk.internal.util.jar",
+        "jdk.internal.vm",
+        "sun.nio.ch",
+    ),
+    "java.logging": ("java.util.logging",),
+    "java.management.rmi": ("com.sun.jmx.remote.internal.rmi",),
+    "java.management": ("com.sun.jmx.remote.security",),
+    "java.rmi": (
+        "java.rmi.registry",
+        "java.rmi.server",
+        "sun.rmi.registry",
+        "sun.rmi.server",
+        "sun.rmi.transport",
+        "sun.rmi.transport.tcp",
+    ),
+    "java.sql": ("java.sql",),
+    "jdk.attach": ("sun.tools.attach",),
+    "jdk.management": ("com.sun.management.internal",),
+    "jdk.unsupported": ("sun.misc",),
+}
+LOGBACK = """\
+<configuration>
+  <appender name="OUT" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d{ISO8601} %-5level %logger{20} %msg%n</pattern></encoder>
+  </appender>
+  <root level="INFO"><appender-ref ref="OUT"/></root>
+</configuration>
+"""
+
+
+def configuration(*, home: Path, port: int, storage_port: int) -> str:
+    """cassandra.yaml (each value written as JSON, which YAML includes).
+
+    One token, because a node alone balances with nobody. The batch thresholds let the writer choose its batch by
+    measurement: the default warns from 5 KiB on. No snapshot of dropped tables: tests drop many.
+    """
+    entries: dict[str, object] = {
+        "cluster_name": "lockstep-local",
+        "num_tokens": 1,
+        "allocate_tokens_for_local_replication_factor": 1,
+        "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
+        "data_file_directories": [str(home / "data")],
+        "commitlog_directory": str(home / "commitlog"),
+        "saved_caches_directory": str(home / "saved_caches"),
+        "hints_directory": str(home / "hints"),
+        "commitlog_sync": "periodic",
+        "commitlog_sync_period": "10s",
+        "commitlog_disk_access_mode": "legacy",
+        "seed_provider": [
+            {
+                "class_name": "org.apache.cassandra.locator.SimpleSeedProvider",
+                "parameters": [{"seeds": f"{ports.HOST}:{storage_port}"}],
+            }
+        ],
+        "listen_address": ports.HOST,
+        "rpc_address": ports.HOST,
+        "storage_port": storage_port,
+        "native_transport_port": port,
+        "endpoint_snitch": "SimpleSnitch",
+        "memtable_heap_space": "256MiB",
+        "memtable_offheap_space": "256MiB",
+        "memtable": {
+            "configurations": {"trie": {"class_name": "TrieMemtable"}, "default": {"inherits": "trie"}},
+        },
+        "sstable": {"selected_format": "bti"},
+        "storage_compatibility_mode": "NONE",
+        "concurrent_reads": 16,
+        "concurrent_writes": 16,
+        "file_cache_size": "64MiB",
+        "auto_snapshot": False,
+        "batch_size_warn_threshold": "64KiB",
+        "batch_size_fail_threshold": "1024KiB",
+        "disk_failure_policy": "die",
+    }
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in entries.items())
+
+
+def answers(port: int) -> bool:
+    """Whether the node answers CQL's OPTIONS request now; it opens the port only when it has started."""
+    options_request = bytes([0x04, 0, 0, 0, 0x05, 0, 0, 0, 0])
+    supported = 0x06
+    try:
+        with socket.create_connection((ports.HOST, port), timeout=0.5) as connection:
+            connection.sendall(options_request)
+            header = connection.recv(9)
+    except OSError:
+        return False
+    return len(header) == 9 and header[4] == supported
+
+
+def parts(
+    *, stack_folder: Path, port: int, storage_port: int, jars: tuple[Path, ...], environment: dict[str, str]
+) -> tuple[Part, ...]:
+    """The node. Writes its configuration."""
+    home = stack_folder / "cassandra"
+    settings = home / "conf"
+    settings.mkdir(parents=True, exist_ok=True)
+    text = configuration(home=home, port=port, storage_port=storage_port)
+    (settings / "cassandra.yaml").write_text(text, encoding="utf-8")
+    (settings / "logback.xml").write_text(LOGBACK, encoding="utf-8")
+    opened = tuple(option for module, packages in OPENED_PACKAGES.items() for option in _opened(module, packages))
+    options = (
+        "-Xms1g",
+        "-Xmx1g",
+        "-XX:+UseG1GC",
+        "-Xss512k",
+        "-XX:MaxDirectMemorySize=512m",
+        "-Djdk.attach.allowAttachSelf=true",
+        "-Dio.netty.tryReflectionSetAccessible=true",
+        *opened,
+        f"-Djava.io.tmpdir={settings}",
+        f"-Dcassandra.storagedir={home}",
+        f"-Dcassandra.config={(settings / 'cassandra.yaml').as_uri()}",
+        f"-Dlogback.configurationFile={settings / 'logback.xml'}",
+        "-Dcassandra-foreground=yes",
+        # A node alone has nobody to gossip with, announce its end to, or wait for.
+        "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+        "-Dcassandra.ring_delay_ms=1",
+        "-Dcassandra.shutdown_announce_in_ms=0",
+        "-Dcassandra.superuser_setup_delay_ms=0",
+    )
+    node = Part(
+        name="cassandra",
+        kind="server",
+        argv=java.command(
+            java.program(), jars, "org.apache.cassandra.service.CassandraDaemon", options=options, folders=(settings,)
+        ),
+        environment=environment,
+        folder=home,
+        answers=lambda: answers(port),
+        address=f"{ports.HOST}:{port}",
+    )
+    return (node,)
+
+
+def _opened(module: str, packages: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
+        option
+        for package in packages
+        for option in (f"--add-opens={module}/{package}=ALL-UNNAMED", f"--add-exports={module}/{package}=ALL-UNNAMED")
+    )
