@@ -178,13 +178,14 @@ def _row_name(route: Route) -> str:
 def _row(route: Route) -> Schema:
     columns = route.table.columns
     properties = {
-        name: value_schema(kind) if name in route.table.key else _nullable(value_schema(kind))
+        name: value_schema(kind) if name in route.table.key else nullable(value_schema(kind))
         for name, kind in columns.items()
     }
     return {"type": "object", "required": list(columns), "properties": properties, "additionalProperties": False}
 
 
-def _nullable(schema: Schema) -> Schema:
+def nullable(schema: Schema) -> Schema:
+    """The schema of the same values and null."""
     if "type" in schema:
         return schema | {"type": [schema["type"], "null"]}
     return {"oneOf": [*schema["oneOf"], {"type": "null"}]} if "oneOf" in schema else schema

@@ -20,6 +20,7 @@ from cassandra import (
     DriverException,
     InvalidRequest,
     OperationTimedOut,
+    ProtocolVersion,
     RequestExecutionException,
     Unauthorized,
 )
@@ -161,6 +162,7 @@ def _cluster(settings: Cassandra) -> Cluster:
         auth_provider=credentials,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         reconnection_policy=ExponentialReconnectionPolicy(0.25, 5.0),
+        protocol_version=ProtocolVersion.V5,  # said, not negotiated: a server older than 4.0 is refused with its name
         schema_metadata_enabled=False,
         connect_timeout=5.0,
     )

@@ -1,0 +1,68 @@
+"""Pages open with their own query and with nothing else."""
+
+from uuid import UUID
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from command_api.lsn import Lsn
+from read_api.paging import Page, PageSeal
+from read_api.problem import InvalidPageError
+from read_api.request import Bound, Query
+
+SEAL = PageSeal(b"key")
+QUERY = Query(model="m", partition=(UUID(int=1), "a"), equals=(3,), bounds=(Bound(operator=">", value=4),))
+PAGES = st.builds(Page, covered=st.integers(0, (1 << 64) - 1).map(Lsn), state=st.binary(max_size=200))
+
+
+@given(PAGES)
+def test_a_page_opens_with_its_query(page: Page) -> None:
+    text = SEAL.close(page, QUERY)
+    assert SEAL.open(text, QUERY) == page
+    assert text.replace("-", "").replace("_", "").isalnum()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Query(model="n", partition=QUERY.partition, equals=QUERY.equals, bounds=QUERY.bounds),
+        Query(model="m", partition=(UUID(int=2), "a"), equals=QUERY.equals, bounds=QUERY.bounds),
+        Query(model="m", partition=QUERY.partition, equals=(), bounds=QUERY.bounds),
+        Query(model="m", partition=QUERY.partition, equals=QUERY.equals, bounds=()),
+        Query(model="m", partition=QUERY.partition, equals=QUERY.equals, bounds=(Bound(operator=">=", value=4),)),
+        Query(model="m", partition=QUERY.partition, equals=QUERY.equals, bounds=QUERY.bounds, reversed=True),
+    ],
+)
+def test_a_page_of_another_query_stays_shut(other: Query) -> None:
+    with pytest.raises(InvalidPageError):
+        SEAL.open(SEAL.close(Page(covered=Lsn(5), state=b"state"), QUERY), other)
+
+
+def test_a_page_of_another_service_stays_shut() -> None:
+    with pytest.raises(InvalidPageError):
+        PageSeal(b"other").open(SEAL.close(Page(covered=Lsn(5), state=b"state"), QUERY), QUERY)
+
+
+@given(PAGES, st.integers(0, 10_000), st.integers(1, 255))
+def test_a_flipped_byte_is_refused(page: Page, place: int, change: int) -> None:
+    text = SEAL.close(page, QUERY)
+    garbled = bytearray(text.encode())
+    garbled[place % len(garbled)] ^= change
+    other = garbled.decode("latin-1")
+    try:
+        opened = SEAL.open(other, QUERY)
+    except InvalidPageError:
+        return
+    # Base64's last character may hold unused bits: another text, the same page.
+    assert place % len(garbled) == len(garbled) - 1
+    assert opened == page
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_refused_with_a_remedy(text: str) -> None:
+    assume(text)
+    with pytest.raises(InvalidPageError) as caught:
+        SEAL.open(text, QUERY)
+    assert caught.value.members["field"] == "page"
+    assert caught.value.remedy

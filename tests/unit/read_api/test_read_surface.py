@@ -1,0 +1,121 @@
+"""What clients and operators see without a server: headers, the OpenAPI document, the commands."""
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from command_api.lsn import Lsn
+from command_api.process.settings import Settings
+from projections import READ_MODELS
+from projections.values import Kind, ValueType
+from read_api import openapi
+from read_api.__main__ import app
+from read_api.declared import ReadModelsNotFoundError, load_read_models, routes_of
+from read_api.preferences import Preferences, parse_preferences
+from read_api.problem import InvalidRequestError, InvalidTokenError, NotCoveredError, ProblemError
+
+ROUTES = routes_of(Settings(), READ_MODELS)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], Preferences()),
+        ([(b"consistency-token", b" 16/B374D848 ")], Preferences(token=Lsn.parse("16/B374D848"))),
+        ([(b"prefer", b"wait=2")], Preferences(wait=2.0)),
+        ([(b"prefer", b'respond-async, Wait="0.25"; foo=1')], Preferences(wait=0.25)),
+        ([(b"prefer", b"wait=1, wait=5")], Preferences(wait=1.0)),
+        ([(b"prefer", b"return=minimal")], Preferences()),
+    ],
+)
+def test_preferences(headers: list[tuple[bytes, bytes]], expected: Preferences) -> None:
+    assert parse_preferences(headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ([(b"consistency-token", b"now")], InvalidTokenError),
+        ([(b"consistency-token", b"")], InvalidTokenError),
+        ([(b"consistency-token", b"\xff")], InvalidTokenError),
+        ([(b"consistency-token", b"0/1"), (b"consistency-token", b"0/2")], InvalidRequestError),
+        ([(b"prefer", b"wait=soon")], InvalidRequestError),
+        ([(b"prefer", b"wait=-1")], InvalidRequestError),
+    ],
+)
+def test_headers_that_are_refused(headers: list[tuple[bytes, bytes]], error: type[ProblemError]) -> None:
+    with pytest.raises(error) as caught:
+        parse_preferences(headers)
+    assert caught.value.members["field"]
+
+
+def references(node: Any) -> list[str]:
+    """Every $ref of a document."""
+    if isinstance(node, dict):
+        return [value for key, value in node.items() if key == "$ref"] + [
+            r for v in node.values() for r in references(v)
+        ]
+    return [r for v in node for r in references(v)] if isinstance(node, list) else []
+
+
+def test_the_document_describes_every_parameter_and_column() -> None:
+    document = json.loads(json.dumps(openapi.document(ROUTES.values())))
+    for route in ROUTES.values():
+        operation = document["paths"][route.template]["get"]
+        places = {(p["in"], p["name"]) for p in operation["parameters"]}
+        assert {name for where, name in places if where == "path"} == set(route.table.partition_key)
+        assert {name for where, name in places if where == "query"} == set(route.parameters)
+        assert all(parameter["schema"] for parameter in operation["parameters"])
+        row = document["components"]["schemas"][route.table.name]
+        assert set(row["properties"]) == set(row["required"]) == set(route.table.columns)
+    for reference in references(document):
+        node = document
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_has_a_schema_that_may_be_null(kind: Kind) -> None:
+    schema = openapi.value_schema(ValueType(kind=kind, bits=32 if kind is Kind.INTEGER else 0))
+    assert schema
+    # Any JSON value is allowed where no type is said: null is one of them.
+    assert kind is Kind.JSON or "null" in json.dumps(openapi.nullable(schema))
+
+
+def test_a_problem_says_what_and_what_to_do() -> None:
+    body = json.loads(NotCoveredError("late", remedy="wait", lag_seconds=1.5).body())
+    assert body == {
+        "type": "urn:lockstep:problem:token-not-covered",
+        "title": "The read model has not reached the token yet",
+        "status": 503,
+        "detail": "late",
+        "remedy": "wait",
+        "lag_seconds": 1.5,
+    }
+
+
+@pytest.mark.parametrize("reference", ["projections", "projections:", "nowhere:X", "projections:NOPE", "json:loads"])
+def test_read_models_that_are_not_there(reference: str) -> None:
+    with pytest.raises(ReadModelsNotFoundError, match="LOCKSTEP_READ_API__READ_MODELS"):
+        load_read_models(reference)
+
+
+def test_commands_have_help_with_an_example() -> None:
+    runner = CliRunner()
+    for command in ("serve", "routes", "openapi"):
+        result = runner.invoke(app, [command, "--help"])
+        assert result.exit_code == 0
+        assert f"Example: read-api {command}" in result.output
+
+
+def test_routes_and_openapi_print() -> None:
+    runner = CliRunner()
+    routes = runner.invoke(app, ["routes"])
+    assert routes.exit_code == 0, routes.output
+    assert "GET /read/orders_by_status/{status}/{day}" in routes.output
+    document = runner.invoke(app, ["openapi"])
+    assert {route.template for route in ROUTES.values()} <= set(json.loads(document.output)["paths"])
+    wrong = runner.invoke(app, ["routes", "--read-models", "nowhere:X"])
+    assert wrong.exit_code == 2
