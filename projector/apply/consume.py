@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from command_api.envelope import SNAPSHOT_XID, LogRecordError, Record, decode
-from projector.apply.transaction import Change, Changes, Heartbeat, Transaction
+from projector.apply.transaction import Changes, Heartbeat, Transaction
 
 
 class LogGapError(RuntimeError):
@@ -39,6 +39,8 @@ class Assembler:
     def __init__(self, lsn: int, *, from_start: bool = True) -> None:
         self._lsn = lsn
         self._open: dict[str, _Open] = {}
+        self._last_id: str | None = None  # the last change's transaction id, and what it belongs to
+        self._last: _Open | None = None
         self._gap: tuple[int, int] | None = None
         self.waiting_for_snapshot = not from_start
 
@@ -67,17 +69,19 @@ class Assembler:
             )
         if record.op not in ("c", "u", "d", "r", "t"):
             raise LogRecordError(f"unknown op {record.op!r}")
-        transaction = self._open.get(place.id.partition(":")[0])
+        if place.id != self._last_id:
+            self._last_id, self._last = place.id, self._open.get(place.id.partition(":")[0])
+        transaction = self._last
         if transaction is None or transaction.broken:
             return
         expected = transaction.changes.count + 1
         if place.total_order == expected:
-            table = f"{source.schema}.{source.table}"
-            transaction.changes.append(Change(table, record.op, record.before, record.after), value)
+            transaction.changes.append(record, value)
         elif place.total_order > expected:
             transaction.broken = True
 
     def _boundary(self, record: Record, offset: int) -> Transaction | Heartbeat | None:
+        self._last_id = None
         if record.status == "BEGIN":
             if record.id is None:
                 raise LogRecordError("a BEGIN without id")
@@ -135,6 +139,10 @@ class Assembler:
                 f"the transaction that ends at LSN {self._gap[0]} (log offset {self._gap[1]}) is incomplete in the log, and offset"
                 f" {offset} is past it: records were lost. Take a fresh whole snapshot (relay snapshot) and rebuild the replica from it"
             )
+
+    def resume_offset(self, next_offset: int) -> int:
+        """Where to read on from when all before `next_offset` was fed: at the oldest transaction still open."""
+        return self._next_offset(next_offset - 1)
 
     def _next_offset(self, offset: int) -> int:
         return min((t.first_offset for t in self._open.values()), default=offset + 1)

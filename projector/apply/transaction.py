@@ -6,23 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-import msgspec
-
-from command_api.envelope import decode
+from command_api.envelope import Record, decode
 
 SPILL_BYTES = 16 << 20
-
-
-class Change(NamedTuple):
-    """One row change.
-
-    table: ``schema.table``. op: c, u, d, r or t, Debezium's. before, after: encoded images, ``null`` when there is none.
-    """
-
-    table: str
-    op: str
-    before: msgspec.Raw
-    after: msgspec.Raw
 
 
 class Changes:
@@ -33,32 +19,28 @@ class Changes:
     """
 
     def __init__(self) -> None:
-        self._held: list[Change] = []
+        self._held: list[Record] = []
         self._bytes = 0
         self._file: IO[bytes] | None = None
         self.count = 0
 
-    def append(self, change: Change, record: bytes) -> None:
-        """Add a change and the record that it was decoded from."""
+    def append(self, change: Record, value: bytes) -> None:
+        """Add a change and the value that it was decoded from."""
         self.count += 1
         if self._file is None:
             self._held.append(change)
-            self._bytes += len(record)
+            self._bytes += len(value)
             if self._bytes > SPILL_BYTES:
                 self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the transaction)
         else:
-            self._file.write(len(record).to_bytes(4, "big") + record)
+            self._file.write(len(value).to_bytes(4, "big") + value)
 
-    def __iter__(self) -> Iterator[Change]:
+    def __iter__(self) -> Iterator[Record]:
         yield from self._held
         if self._file is not None:
             self._file.seek(0)
             while header := self._file.read(4):
-                record = decode(self._file.read(int.from_bytes(header, "big")))
-                assert record.op is not None
-                assert record.source is not None
-                source = record.source
-                yield Change(f"{source.schema}.{source.table}", record.op, record.before, record.after)
+                yield decode(self._file.read(int.from_bytes(header, "big")))
 
     def close(self) -> None:
         """Give the file back."""

@@ -133,7 +133,9 @@ def _statement(analysis: Analysis, parts: tuple[Part, ...]) -> TouchStatement | 
     def resolver(owner: int) -> Resolver:
         """How columns are seen from an occurrence's own ON: only there is a lost one's row still to be seen."""
         nulls = absent | (lost - {owner})
-        return lambda index, name: "NULL" if index in nulls else f"{analysis.occurrences[index].alias}.{identifier(name)}"
+        return lambda index, name: (
+            "NULL" if index in nulls else f"{analysis.occurrences[index].alias}.{identifier(name)}"
+        )
 
     sources, looked_up = _join_order(analysis, parts, absent, [term for _, term in owned])
     key = ", ".join(output.expression.sql(resolver(-1)) for output in analysis.key)
@@ -142,7 +144,9 @@ def _statement(analysis: Analysis, parts: tuple[Part, ...]) -> TouchStatement | 
         sql=f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} FROM {' CROSS JOIN '.join(sources)}"
         + (f" WHERE {where}" if where else ""),
         tables=frozenset(
-            analysis.occurrences[index].table.fullname for index, part in enumerate(parts) if part in (Part.IMAGES, Part.LOST)
+            analysis.occurrences[index].table.fullname
+            for index, part in enumerate(parts)
+            if part in (Part.IMAGES, Part.LOST)
         ),
         looked_up=tuple(looked_up),
     )

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
-from projector.apply.transaction import Change
+from command_api.envelope import Record
 from projector.compile.expression import identifier
 from projector.compile.names import images_name, replica_name
 from projector.compile.program import Program, ReplicaTable
@@ -25,6 +25,10 @@ class Images:
 
     def __init__(self, connection: sqlite3.Connection, program: Program) -> None:
         self._tables = {name: _TableImages(connection, table) for name, table in program.tables.items()}
+        self._by_place: dict[str, dict[str, _TableImages]] = {}
+        for name, images in self._tables.items():
+            schema, _, table_name = name.partition(".")
+            self._by_place.setdefault(table_name, {})[schema] = images
 
     @property
     def tables(self) -> frozenset[str]:
@@ -42,13 +46,15 @@ class Images:
             images.any = True
         self.clear()
 
-    def add(self, changes: Iterable[Change]) -> None:
+    def add(self, changes: Iterable[Record]) -> None:
         """Take changes in log order; those of tables that nobody reads pass by. Raises ValueFormatError."""
-        tables = self._tables
+        by_place = self._by_place
         for change in changes:
-            images = tables.get(change.table)
-            if images is not None:
-                images.add(change)
+            source = change.source
+            if source is not None and source.table in by_place:
+                images = by_place[source.table].get(source.schema)
+                if images is not None:
+                    images.add(change)
 
     def flush(self) -> None:
         """Bring the images and the replica up to the last change."""
@@ -64,6 +70,7 @@ class _TableImages:
         self._decoder = RowDecoder(table)
         self._width = len(table.key)
         self._final: dict[Row, Row | None] = {}
+        self._only_inserts = True
         self._after: list[Row] = []
         names = ", ".join(identifier(name) for name in table.columns)
         markers = ", ".join("?" * len(table.columns))
@@ -74,6 +81,7 @@ class _TableImages:
         self._keep_all = f"INSERT INTO {images} SELECT {names} FROM {replica}"
         self._keep_new = f"INSERT INTO {images} VALUES ({markers})"
         self._put = f"INSERT OR REPLACE INTO {replica} VALUES ({markers})"
+        self._insert = f"INSERT OR IGNORE INTO {replica} VALUES ({markers})"
         self._delete = f"DELETE FROM {replica} WHERE {by_key}"
         self._truncate = f"DELETE FROM {replica}"
         self._clear = f"DELETE FROM {images}"
@@ -85,14 +93,16 @@ class _TableImages:
             self._connection.execute(self._clear)
             self.any = False
 
-    def add(self, change: Change) -> None:
+    def add(self, change: Record) -> None:
         op = change.op
         if op in ("c", "r"):
             row = self._decoder.row(change.after)
             self._set(row[: self._width], row)
         elif op == "u":
+            self._only_inserts = False
             self._update(change)
         elif op == "d":
+            self._only_inserts = False
             self._set(self._decoder.key(change.before), None)
         else:
             self.flush()
@@ -104,16 +114,22 @@ class _TableImages:
         if not self._final:
             return
         execute_many = self._connection.executemany
-        execute_many(self._keep_old, self._final)
+        rows = [row for row in self._final.values() if row is not None]
+        # Inserts of absent rows have no row before; INSERT OR IGNORE finds that out while it writes them.
+        new = self._only_inserts and execute_many(self._insert, rows).rowcount == len(self._final)
+        if not new:
+            execute_many(self._keep_old, self._final)
         if self._after:
             execute_many(self._keep_new, self._after)
-            execute_many(self._put, [row for row in self._final.values() if row is not None])
-        gone = [key for key, row in self._final.items() if row is None]
-        if gone:
-            execute_many(self._delete, gone)
+        if not new:
+            execute_many(self._put, rows)
+            gone = [key for key, row in self._final.items() if row is None]
+            if gone:
+                execute_many(self._delete, gone)
         self.any = True
         self._final.clear()
         self._after.clear()
+        self._only_inserts = True
 
     def _set(self, key: Row, row: Row | None) -> None:
         self._final[key] = row
@@ -122,7 +138,7 @@ class _TableImages:
         if len(self._after) >= PART or len(self._final) >= PART:
             self.flush()
 
-    def _update(self, change: Change) -> None:
+    def _update(self, change: Record) -> None:
         row = self._decoder.updated(change.after)
         key = row[: self._width]
         if bytes(change.before) != b"null":

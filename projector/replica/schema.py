@@ -53,7 +53,7 @@ def open_replica(path: Path | None, program: Program, identity: str) -> sqlite3.
         connection.execute("PRAGMA temp_store=FILE")  # a transaction of any size spills; a usual one stays in the cache
         connection.execute(f"PRAGMA temp.cache_size=-{IMAGES_CACHE_KIB}")
         connection.execute("PRAGMA case_sensitive_like=ON")  # as in Postgres
-        connection.execute("PRAGMA wal_autocheckpoint=4000")
+        connection.execute("PRAGMA wal_autocheckpoint=16000")
         if path is not None:
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         register(connection)

@@ -11,10 +11,10 @@ import base64
 import binascii
 import datetime as dt
 import re
-import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -26,7 +26,6 @@ from projector.compile.program import ReplicaTable
 Row = tuple[Any, ...]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND = dt.timedelta(microseconds=1)
 _ISO = re.compile(r"([+-]?\d{4,})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z")
 _UNAVAILABLE_BYTES = base64.b64encode(UNAVAILABLE.encode()).decode()
 _UNAVAILABLE_FORMS = (UNAVAILABLE, _UNAVAILABLE_BYTES, [UNAVAILABLE])
@@ -49,7 +48,8 @@ class ValueFormatError(ValueError):
 def timestamptz_micros(text: str) -> int:
     """Microseconds since the epoch of ISO 8601 text in UTC, years outside 1..9999 and infinity included."""
     try:
-        return (dt.datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+        since = dt.datetime.fromisoformat(text) - _EPOCH
+        return since.days * DAY + since.seconds * 1_000_000 + since.microseconds
     except (ValueError, TypeError):
         if text in ("infinity", "-infinity"):
             return TIMESTAMP_INFINITY if text == "infinity" else TIMESTAMP_NEGATIVE_INFINITY
@@ -88,10 +88,6 @@ def scaled_integer(scale: int) -> Callable[[str], int]:
     return read
 
 
-def _uuid(text: str) -> str:
-    return text if len(text) == 36 and text.islower() else str(uuid.UUID(text))
-
-
 def _bytes(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
@@ -125,7 +121,7 @@ def _reader(kind: ValueType) -> tuple[Any, Callable[[Any], Any] | None]:
         case Kind.TEXT | Kind.JSON:
             return str, None
         case Kind.UUID:
-            return str, _uuid
+            return Annotated[str, msgspec.Meta(min_length=36, max_length=36)], None
         case Kind.BYTES:
             return str, _bytes
         case Kind.TIME | Kind.TIMESTAMP:
@@ -149,79 +145,70 @@ class RowDecoder:
     """
 
     def __init__(self, table: ReplicaTable) -> None:
-        self.table = table
-        names = list(table.columns)
-        readers = [_reader(kind) for kind in table.columns.values()]
-        struct = _struct(table.name, names, [json_type for json_type, _ in readers])
-        decode = msgspec.json.Decoder(struct).decode
-        key_decode = msgspec.json.Decoder(
-            _struct(table.name, list(table.key), [t for t, _ in readers[: len(table.key)]])
-        ).decode
-        converters = [converter for _, converter in readers]
-        toastable = [kind.kind in _TOASTABLE for kind in table.columns.values()]
-        self.row = self._guarded(decode, _converter(names, converters, [False] * len(names)), names)
-        self.updated = self._guarded(decode, _converter(names, converters, toastable), names)
-        width = len(table.key)
-        self.key = self._guarded(
-            key_decode, _converter(names[:width], converters[:width], [False] * width), names[:width]
-        )
+        self._table = table.name
+        columns = [
+            _Field(name, *_reader(kind), nullable=name not in table.key, toastable=kind.kind in _TOASTABLE)
+            for name, kind in table.columns.items()
+        ]
+        self.row = self._reader(columns, updated=False)
+        self.updated = self._reader(columns, updated=True)
+        self.key = self._reader(columns[: len(table.key)], updated=False)
 
-    def _guarded(
-        self, decode: Callable[[Any], Any], convert: Callable[[Any], Row], names: list[str]
-    ) -> Callable[[msgspec.Raw], Row]:
-        width, table = len(self.table.key), self.table
+    def _reader(self, fields: list[_Field], *, updated: bool) -> Callable[[msgspec.Raw], Row]:
+        decode, convert = msgspec.json.Decoder(_struct(fields)).decode, _converter(fields, updated)
 
         def read(raw: msgspec.Raw) -> Row:
             try:
-                row = convert(decode(raw))
+                return convert(decode(raw))
             except (msgspec.DecodeError, ValueError, OverflowError, TypeError, AttributeError) as error:
-                raise ValueFormatError(f"{table.name}: {error}") from error
-            if msgspec.UNSET in row or None in row[:width]:
-                for name, value in zip(names, row, strict=True):
-                    if value is msgspec.UNSET:
-                        raise ValueFormatError(
-                            f"{table.name}.{name}: the log's record has no such column; a read model reads it: restore it or change the read model"
-                        )
-                    if value is None and name in table.key:
-                        raise ValueFormatError(f"{table.name}.{name}: NULL in a primary key")
-            return row
+                raise ValueFormatError(f"{self._table}{_blame(fields, raw, updated)}: {error}") from error
 
         return read
 
 
-def _struct(table: str, names: list[str], types: list[Any]) -> type[msgspec.Struct]:
-    fields = [(f"f{i}", json_type | None | msgspec.UnsetType, msgspec.UNSET) for i, json_type in enumerate(types)]
-    return msgspec.defstruct("Row", fields, rename={f"f{i}": name for i, name in enumerate(names)}, gc=False)
+@dataclass(frozen=True)
+class _Field:
+    """A column as it is decoded: its JSON type, and the conversion when its replica form is another."""
+
+    name: str
+    json_type: Any
+    convert: Callable[[Any], Any] | None
+    nullable: bool
+    toastable: bool
 
 
-def _converter(
-    names: list[str], converters: list[Callable[[Any], Any] | None], toastable: list[bool]
-) -> Callable[[Any], Row]:
-    """``lambda s: (s.f0, convert(s.f1) …)``: straight-line code, one expression a column."""
-    scope: dict[str, Any] = {"UNSET": msgspec.UNSET, "UNCHANGED": UNCHANGED, "unavailable": _UNAVAILABLE_FORMS}
+def _struct(fields: list[_Field]) -> type[msgspec.Struct]:
+    """A struct whose fields are all required: what is missing or of another type is msgspec's error, by JSON path."""
+    types = [(f"f{i}", f.json_type | None if f.nullable else f.json_type) for i, f in enumerate(fields)]
+    return msgspec.defstruct("Row", types, rename={f"f{i}": f.name for i, f in enumerate(fields)}, gc=False)
+
+
+def _converter(fields: list[_Field], updated: bool) -> Callable[[Any], Row]:
+    """``lambda s: (s.f0, None if s.f1 is None else c1(s.f1) …)``: straight-line code, one expression a column."""
+    scope: dict[str, Any] = {"UNCHANGED": UNCHANGED, "unavailable": _UNAVAILABLE_FORMS}
     parts = []
-    for i, (converter, may_be_left_out) in enumerate(zip(converters, toastable, strict=True)):
-        value = f"s.f{i}"
-        part = value
-        if converter is not None:
-            scope[f"c{i}"] = _named(names[i], converter)
-            part = f"({value} if {value} is None or {value} is UNSET else c{i}({value}))"
-        if may_be_left_out:
+    for i, field in enumerate(fields):
+        part = value = f"s.f{i}"
+        if field.convert is not None:
+            scope[f"c{i}"] = field.convert
+            part = f"(None if {value} is None else c{i}({value}))"
+        if updated and field.toastable:
             part = f"(UNCHANGED if {value} in unavailable else {part})"
         parts.append(part)
-    source = f"lambda s: ({', '.join(parts)},)"
-    return eval(source, scope)  # type: ignore[no-any-return]  # noqa: S307 (its text is made of indices only)
+    return eval(f"lambda s: ({', '.join(parts)},)", scope)  # type: ignore[no-any-return]  # noqa: S307 (made of indices only)
 
 
-def _named(name: str, converter: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The conversion itself: when it fails, the error names the column. Kept bare on the fast path."""
-    if converter is int:
-        return converter
-
-    def convert(value: Any) -> Any:
+def _blame(fields: list[_Field], raw: msgspec.Raw, updated: bool) -> str:
+    """``.column`` of the first column that can't be read by itself; empty when the image as a whole can't."""
+    for field in fields:
         try:
-            return converter(value)
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"column {name}: {error}") from error
-
-    return convert
+            _converter([field], updated)(msgspec.json.decode(raw, type=_struct([field])))
+        except msgspec.ValidationError as error:
+            if "Expected `object`" in str(error) and "at `$." not in str(error):
+                return ""
+            return f".{field.name} (a read model reads it)"
+        except msgspec.DecodeError:
+            return ""
+        except (ValueError, OverflowError, TypeError, AttributeError):
+            return f".{field.name}"
+    return ""
