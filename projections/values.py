@@ -126,6 +126,8 @@ _EXACT_DIGITS = 18  # the scaled integers that fit 64 bits
 def value_type(column_type: sa.TypeEngine[Any]) -> ValueType:
     """The `ValueType` of a SQLAlchemy type; raises UnsupportedTypeError naming the type."""
     match column_type:
+        case sa.Interval() | pg.INTERVAL():  # first: SQLAlchemy's own is a decorator of a timestamp
+            return ValueType(kind=Kind.INTERVAL)
         case sa.TypeDecorator():
             return value_type(column_type.impl_instance)
         case sa.Boolean():
@@ -161,8 +163,6 @@ def value_type(column_type: sa.TypeEngine[Any]) -> ValueType:
             return ValueType(kind=Kind.DATE)
         case sa.Time() if not column_type.timezone:
             return ValueType(kind=Kind.TIME, precision=getattr(column_type, "precision", None))
-        case sa.Interval() | pg.INTERVAL():
-            return ValueType(kind=Kind.INTERVAL)
         case sa.ARRAY():
             return ValueType(kind=Kind.ARRAY)
     raise UnsupportedTypeError(f"{column_type!r} has no exact form in a read model: cast it to text in the select()")
