@@ -1,0 +1,64 @@
+# Everything starts here: each target makes the virtual environment from the lock file when it is missing or out of date,
+# and the servers' Java parts are downloaded once, on their first use. Needs: Python 3.11 or newer with venv, and make.
+#
+# ARGS reaches the command behind the target: make up ARGS="--port kafka=9092", make test ARGS="-k relay".
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo up down status test bench check lock clean
+ARGS ?=
+
+# The first interpreter that is new enough and can make a virtual environment; make PYTHON=/path/to/python overrides.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+VENV := .venv
+MADE := $(VENV)/.made
+BIN := $(VENV)/bin
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+demo: $(MADE) ## start everything on data of its own, show orders becoming rows, compare with SQL, stop everything
+	@$(BIN)/python -m deploy.local demo $(ARGS)
+
+up: $(MADE) ## start everything and leave it running; finds a running one
+	@$(BIN)/python -m deploy.local up $(ARGS)
+
+down: $(MADE) ## stop what make up started; the data stays in .local
+	@$(BIN)/python -m deploy.local down $(ARGS)
+
+status: $(MADE) ## what is running, and where
+	@$(BIN)/python -m deploy.local status $(ARGS)
+
+test: check ## check, then every test on real servers of its own
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(MADE) ## measure, print a table, write .local/bench.json
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+check: $(MADE) ## lint, formatting, types, and which package may import which
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lock: $(MADE) ## resolve the Python and Java dependencies again (needs uv and the network)
+	@command -v uv >/dev/null || { echo "error: uv is not installed; it writes requirements.lock: pipx install uv" >&2; exit 1; }
+	@uv pip compile -q pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header -o requirements.lock
+	@$(BIN)/python -m deploy.local lock
+
+clean: ## remove the environment and caches of tools; .local (data) stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(MADE): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "error: no Python 3.11 or newer with the modules venv and ensurepip was found" >&2; \
+		for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+			command -v "$$p" >/dev/null 2>&1 && echo "  $$p: $$("$$p" -c 'import sys; print(sys.version.split()[0])'), $$("$$p" -c 'import venv, ensurepip' 2>&1 | tail -n 1)" >&2; done; \
+		echo "  → install one (Debian, Ubuntu: apt install python3.11-venv), or name it: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	@echo "making $(VENV) from requirements.lock" >&2
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(MADE)
