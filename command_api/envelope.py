@@ -139,17 +139,20 @@ def begin(transaction_id: bytes, committed_at: int) -> bytes:
 
 
 def end(
-    transaction_id: bytes, event_count: int, collections: Iterable[tuple[str, int]], committed_at: int, history: str
+    transaction_id: bytes, event_count: int, collections: Iterable[tuple[bytes, int]], committed_at: int, history: bytes
 ) -> bytes:
-    """An END's value; `transaction_id` ends in the commit's end LSN, `collections` are (``schema.table``, changes)."""
-    counts = [{"data_collection": table, "event_count": count} for table, count in collections]
-    return b'{"status":"END","id":"%b","event_count":%d,"data_collections":%b,"ts_ms":%d,"ts_us":%d,"history":"%b"}' % (
-        transaction_id,
-        event_count,
-        _encode(counts),
-        committed_at // 1000,
-        committed_at,
-        history.encode(),
+    """An END's value; `transaction_id` ends in the commit's end LSN, `collections` are (JSON of table, changes)."""
+    counts = b",".join([b'{"data_collection":%b,"event_count":%d}' % each for each in collections])
+    return (
+        b'{"status":"END","id":"%b","event_count":%d,"data_collections":[%b],"ts_ms":%d,"ts_us":%d,"history":"%b"}'
+        % (
+            transaction_id,
+            event_count,
+            counts,
+            committed_at // 1000,
+            committed_at,
+            history,
+        )
     )
 
 

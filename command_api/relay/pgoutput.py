@@ -294,4 +294,6 @@ def decode(data: bytes) -> AnyMessage:
 
 
 LAYOUT_BEGIN: Final = struct.Struct(">QqI")
-"""Begin's body, for readers that can't afford a value a transaction: commit_lsn, time since 2000, xid."""
+"""Begin's body, for a reader that can't afford a value a transaction: commit_lsn, microseconds since 2000, xid."""
+LAYOUT_COMMIT: Final = struct.Struct(">BQQq")
+"""Commit's body: flags, commit_lsn, end_lsn, microseconds since 2000."""

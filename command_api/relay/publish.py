@@ -25,6 +25,11 @@ from command_api.relay.errors import DeliveryError, LogUnavailableError, RelayEr
 
 QUEUE_BYTES: Final = 64 << 20
 QUEUE_RECORDS: Final = 100_000
+BATCH_RECORDS: Final = 500
+BATCH_BYTES: Final = 1 << 20
+
+_OVERHEAD_BYTES: Final = 4_096  # of a record with its key in a batch of one
+_RAISE_LIMIT: Final = "Raise kafka.max_message_bytes and the topic's max.message.bytes, then start the relay again"
 
 _TOO_LARGE: Final = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
 _REFUSED: Final = (
@@ -61,36 +66,42 @@ class Publisher:
         self.produced = 0
         self.acknowledged = 0
         self._counted = 0
+        self._batch: list[dict[str, Any]] = []
+        self._batch_bytes = 0
+        self._largest = settings.max_message_bytes - _OVERHEAD_BYTES
         self.on_wait = on_wait
         self._topic = settings.topic
         self._positions: deque[tuple[int, int]] = deque()
         self._failure: RelayError | None = None
         self._producer = Producer(producer_properties(settings, self._on_delivery, self._on_error))
-        self._produce = self._producer.produce
+        self._produce_batch = self._producer.produce_batch
         self._poll = self._producer.poll
 
     def publish(self, key: bytes | None, value: bytes) -> None:
-        """Add a record; waits while the queue is full. Raises DeliveryError or SetupError."""
-        try:
-            self._produce(self._topic, value, key, 0)
-        except BufferError:
-            self._wait_for_room(key, value)
-        except KafkaException as error:
-            raise kafka_error(error.args[0], f"a record of {len(value)} bytes was refused") from error
-        self.produced += 1
+        """Add a record; waits while the queue is full. Raises DeliveryError or SetupError.
+
+        Records are handed to the producer in batches, at the latest by `service`: one hand-over costs a lock and a
+        wake-up of its thread, however many records it holds.
+        """
+        self._batch_bytes += len(value)
+        self._batch.append({"value": value, "key": key})
+        if len(self._batch) >= BATCH_RECORDS or self._batch_bytes >= BATCH_BYTES:
+            self._hand_over()
 
     def mark(self, lsn: int) -> None:
         """Everything produced so far is the log up to `lsn`."""
         self.published = lsn
-        self._positions.append((self.produced, lsn))
+        self._positions.append((self.produced + len(self._batch), lsn))
 
     @property
     def outstanding(self) -> int:
         """Records that Kafka has not acknowledged yet."""
-        return self.produced - self.acknowledged
+        return self.produced + len(self._batch) - self.acknowledged
 
     def service(self, timeout_s: float = 0) -> bool:
         """Take in what Kafka answered; True when `confirmed` moved. Raises the failure of any record, for good."""
+        if self._batch:
+            self._hand_over()
         waiting = len(self._producer)  # before poll: a failure counts as waiting until its report is served
         self._poll(timeout_s)
         if self._failure is not None:
@@ -104,8 +115,7 @@ class Publisher:
 
     def take_count(self) -> int:
         """Records produced since the last call."""
-        taken = self.produced - self._counted
-        self._counted = self.produced
+        taken, self._counted = self.produced - self._counted, self.produced
         return taken
 
     def flush(self, timeout_s: float) -> bool:
@@ -122,17 +132,30 @@ class Publisher:
         self._producer.purge()
         self._producer.flush(1.0)
 
-    def _wait_for_room(self, key: bytes | None, value: bytes) -> None:
+    def _hand_over(self) -> None:
+        """Give the batch to the producer, in order and whole; waits while its queue is full."""
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
+        for record in batch:
+            if len(record["value"]) > self._largest:
+                raise SetupError(
+                    f"a record of {len(record['value'])} bytes is larger than kafka.max_message_bytes allows",
+                    hint=_RAISE_LIMIT,
+                )
         while True:
+            try:
+                taken = self._produce_batch(self._topic, batch, 0)
+            except KafkaException as error:
+                raise kafka_error(error.args[0], "a batch of records was refused") from error
+            self.produced += taken
+            if taken == len(batch):
+                return
+            # What was not taken is the end of the batch: a full queue refuses all that follows.
+            batch = batch[taken:]
+            refused: KafkaError | None = batch[0].get("_error")
+            if refused is not None and refused.code() != KafkaError._QUEUE_FULL:
+                raise kafka_error(refused, "a record was refused")
             self.service(0.01)
             self.on_wait()
-            try:
-                self._produce(self._topic, value, key, 0)
-            except BufferError:
-                continue
-            except KafkaException as error:
-                raise kafka_error(error.args[0], f"a record of {len(value)} bytes was refused") from error
-            return
 
     def _on_delivery(self, error: KafkaError | None, _: confluent_kafka.Message) -> None:
         if error is not None and self._failure is None:

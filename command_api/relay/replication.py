@@ -127,7 +127,9 @@ class ReplicationConnection:
             if size > 0:
                 yield bytes(frame)
             elif size == 0:
-                return
+                # libpq has handed out all that it has read; the socket may hold more.
+                if not self.wait(0):
+                    return
             else:
                 raise self._broken()
 

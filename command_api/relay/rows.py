@@ -47,6 +47,7 @@ class RowEncoders:
 
     relation: Relation
     table: str
+    table_json: bytes
     key_positions: tuple[int, ...]
     tuple_: TupleEncoder
     values: Callable[[Row], bytes]
@@ -177,6 +178,7 @@ def compile_relation(
     return RowEncoders(
         relation=relation,
         table=f"{relation.schema}.{relation.name}",
+        table_json=encodings.to_json(f"{relation.schema}.{relation.name}"),
         key_positions=key_positions,
         tuple_=environment["tuple_"],
         values=_encoder(names, positions, ordered),

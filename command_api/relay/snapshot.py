@@ -44,7 +44,7 @@ def write_snapshot(
     identifier = b"%b:%d" % (envelope.SNAPSHOT_XID.encode(), lsn)
     source = envelope.source_part(taken_at, None, snapshot=True)
     transaction = envelope.transaction_part(identifier, taken_at // 1000)
-    counts: list[tuple[str, int]] = []
+    counts: list[tuple[bytes, int]] = []
     order = 0
     with under_snapshot(catalog, exported.snapshot):
         emit(envelope.transaction_key(identifier), envelope.begin(identifier, taken_at))
@@ -56,10 +56,10 @@ def write_snapshot(
                 nth += 1
                 order += 1
                 emit(rows.key(row), rows.change(_NULL, rows.values(row), b"r", lsn, source, transaction, order, nth))
-            counts.append((rows.table, nth))
+            counts.append((rows.table_json, nth))
             on_table(rows.table, nth)
     counts = [(table, count) for table, count in counts if count]
-    emit(envelope.transaction_key(identifier), envelope.end(identifier, order, counts, taken_at, history))
+    emit(envelope.transaction_key(identifier), envelope.end(identifier, order, counts, taken_at, history.encode()))
     return order
 
 

@@ -19,7 +19,7 @@ from typing import Final
 from command_api import envelope
 from command_api.relay import pgoutput
 from command_api.relay.errors import PgoutputError
-from command_api.relay.pgoutput import UNCHANGED, Relation, Row
+from command_api.relay.pgoutput import LAYOUT_BEGIN, LAYOUT_COMMIT, POSTGRES_EPOCH, UNCHANGED, Relation, Row
 from command_api.relay.rows import RowEncoders
 
 Emit = Callable[[bytes | None, bytes], None]
@@ -42,14 +42,14 @@ class Transactions:
         self._emit = emit
         self._compile = compile_relation
         self._on_type = on_type
-        self._history = history
+        self._history = history.encode()
         self._resume_at = resume_at
         self._relations: dict[bytes, RowEncoders] = {}
         self._skipping = False
         self._order = 0
         self._counts: dict[bytes, int] = {}
-        self._source = self._transaction = self._id = b""
-        self._begin: pgoutput.Begin | None = None
+        self._xid = self._commit_lsn = self._begun_at = 0
+        self._source = self._transaction = b""
 
     def feed(self, frame: bytes) -> int:
         """Read one XLogData frame; returns the end LSN when it ended a transaction that was emitted, else 0."""
@@ -67,6 +67,11 @@ class Transactions:
                 if not self._skipping:
                     self._delete(frame)
                 return 0
+            if tag == 66 and len(frame) == _PAYLOAD + 21:
+                self._begins(*LAYOUT_BEGIN.unpack_from(frame, _PAYLOAD + 1))
+                return 0
+            if tag == 67 and len(frame) == _PAYLOAD + 26:
+                return self._commits(*LAYOUT_COMMIT.unpack_from(frame, _PAYLOAD + 1))
             return self._other(frame[_PAYLOAD:])
         except (IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
             raise PgoutputError(
@@ -154,16 +159,8 @@ class Transactions:
 
     def _other(self, payload: bytes) -> int:
         match pgoutput.decode(payload):
-            case pgoutput.Begin() as begin:
-                if self.inside:
-                    raise PgoutputError("a transaction begins inside another")
-                self.inside = True
-                self._begin = begin
-                self._skipping = begin.commit_lsn < self._resume_at
-                self._order = 0
-                self._counts = {}
-            case pgoutput.Commit() as commit:
-                return self._commit(commit)
+            case pgoutput.Begin() | pgoutput.Commit():
+                raise PgoutputError("a transaction's bounds of an unknown length")
             case pgoutput.Relation() as relation:
                 self._relations[relation.oid.to_bytes(4, "big")] = self._compile(relation)
             case pgoutput.Type() as described:
@@ -171,37 +168,39 @@ class Transactions:
             case pgoutput.Truncate() as truncate if not self._skipping:
                 for oid in truncate.relations:
                     rows = self._relation(oid.to_bytes(4, "big"))
-                    self._change(oid.to_bytes(4, "big"), rows, None, _NULL, _NULL, b"t", self._begin_lsn())
+                    self._change(oid.to_bytes(4, "big"), rows, None, _NULL, _NULL, b"t", self._commit_lsn)
         return 0
 
-    def _begin_lsn(self) -> int:
-        if self._begin is None:
-            raise PgoutputError("a change outside of a transaction")
-        return self._begin.commit_lsn
+    def _begins(self, commit_lsn: int, since_2000: int, xid: int) -> None:
+        if self.inside:
+            raise PgoutputError("a transaction begins inside another")
+        self.inside = True
+        self._xid, self._commit_lsn, self._begun_at = xid, commit_lsn, since_2000 + POSTGRES_EPOCH
+        self._skipping = commit_lsn < self._resume_at
+        self._order = 0
+        self._counts = {}
 
     def _open(self) -> None:
-        begin = self._begin
-        assert begin is not None
-        self._id = b"%d:%d" % (begin.xid, begin.commit_lsn)
-        self._source = envelope.source_part(begin.committed_at, begin.xid)
-        self._transaction = envelope.transaction_part(self._id, time.time_ns() // 1_000_000)
-        self._emit(envelope.transaction_key(self._id), envelope.begin(self._id, begin.committed_at))
+        """BEGIN, at the transaction's first change."""
+        identifier = b"%d:%d" % (self._xid, self._commit_lsn)
+        self._source = envelope.source_part(self._begun_at, self._xid)
+        self._transaction = envelope.transaction_part(identifier, time.time_ns() // 1_000_000)
+        self._emit(envelope.transaction_key(identifier), envelope.begin(identifier, self._begun_at))
 
-    def _commit(self, commit: pgoutput.Commit) -> int:
-        begin = self._begin
-        if not self.inside or begin is None or begin.commit_lsn != commit.commit_lsn:
+    def _commits(self, flags: int, commit_lsn: int, end_lsn: int, since_2000: int) -> int:
+        if not self.inside or flags or self._commit_lsn != commit_lsn:
             raise PgoutputError("a commit that does not belong to the transaction before it")
         self.inside = False
-        self.committed_at = commit.committed_at
+        self.committed_at = committed_at = since_2000 + POSTGRES_EPOCH
         if self._skipping or not self._order:
             self._skipping = False
             return 0
-        counts = [(self._relations[oid].table, count) for oid, count in self._counts.items()]
-        end_id = b"%d:%d" % (begin.xid, commit.end_lsn)
+        counts = [(self._relations[oid].table_json, count) for oid, count in self._counts.items()]
+        identifier = b"%d:%d" % (self._xid, end_lsn)
         self._emit(
-            envelope.transaction_key(end_id),
-            envelope.end(end_id, self._order, counts, commit.committed_at, self._history),
+            envelope.transaction_key(identifier),
+            envelope.end(identifier, self._order, counts, committed_at, self._history),
         )
         self.changes += self._order
         self.transactions += 1
-        return commit.end_lsn
+        return end_lsn
