@@ -88,9 +88,16 @@ class Lanes:
         connection.defunct(OperationTimedOut(f"no answer in {seconds:g} s", connection.endpoint))
 
     def prepare_again(self, connection: Any, cql: str, timeout_s: float) -> bytes:
-        """Prepare a statement that a restarted node has forgotten; its id. Raises what the driver raises."""
+        """Prepare a statement that a restarted node has forgotten; its id. Raises what the driver or the server says."""
         message = PrepareMessage(query=cql)
-        answer = connection.wait_for_response(message, timeout=timeout_s)
+        try:
+            # Not failing on errors: the driver would close the connection for a server's refusal.
+            ((_, answer),) = connection.wait_for_responses(message, timeout=timeout_s, fail_on_error=False)
+        except OperationTimedOut:
+            self.give_up(connection, timeout_s)
+            raise
+        if isinstance(answer, BaseException):
+            raise answer
         if not isinstance(answer, ResultMessage):
             raise ConnectionException(f"unexpected answer to a PREPARE: {answer!r}", connection.endpoint)
         statement_id: bytes = answer.query_id

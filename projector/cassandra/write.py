@@ -313,10 +313,10 @@ class Writer:
             self._count("unprepared", request, cause)
             try:
                 statement_id = self._lanes.prepare_again(connection, cql, self._timeout)
-            except RequestValidationException as error:
+            except (InvalidRequest, RequestValidationException) as error:
                 self._abandon()
                 raise MissingTableError(
-                    f"{request.statement.encoder.table.qualified} is gone or has changed ({error.summary_msg()}):"
+                    f"{request.statement.encoder.table.qualified} is gone or has changed ({error}):"
                     " run `projector setup`"
                 ) from error
             except Exception as error:  # the connection failed, or the server did: as with any other message

@@ -107,6 +107,30 @@ def _rounds(settings: Settings, session: Session, table: CassandraTable) -> dict
     }
 
 
+def driver_ways(
+    settings: Settings, session: Session, table: CassandraTable
+) -> tuple[Callable[[], float], Callable[[], float]]:
+    """Two measurements of the plain driver, in rows per second: batches, and `execute_concurrent_with_args`."""
+    native = [_driver_row(row, table) for row in _replica_rows(table)]
+    statement = session.prepare(table.insert())
+    statement.consistency_level = ConsistencyLevel.LOCAL_QUORUM
+    bounds = settings.projector
+
+    def batches() -> float:
+        return _rate(
+            lambda some: _driver_batches(session, statement, some, bounds.rows_per_batch, bounds.batches_in_flight),
+            native,
+        )[0]
+
+    def concurrently() -> float:
+        def write(some: Sequence[tuple[Any, ...]]) -> None:
+            execute_concurrent_with_args(session, statement, some, concurrency=bounds.batches_in_flight)
+
+        return _rate(write, native[:_CONCURRENT_ROWS])[0]
+
+    return batches, concurrently
+
+
 def _rate(write: Callable[[Sequence[tuple[Any, ...]]], None], rows: Sequence[tuple[Any, ...]]) -> tuple[float, float]:
     """Rows per second, and CPU seconds of this process per 100,000 rows."""
     cpu, began = time.process_time(), time.perf_counter()
@@ -167,4 +191,4 @@ def _driver_row(row: tuple[Any, ...], table: CassandraTable) -> tuple[Any, ...]:
 
 if __name__ == "__main__":
     for name, value in measure(Settings()).items():
-        print(f"{name:32} {value:12,.2f}")  # noqa: T201
+        print(f"{name:32} {value:12,.2f}")
