@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -45,6 +47,9 @@ def serve(
         application = ReadApi(settings, load_read_models(settings.read_api.read_models))
     except (ReadModelsNotFoundError, RouteConflictError) as error:
         raise typer.BadParameter(str(error)) from error
+    # uvicorn stops gracefully, then raises the signal again for whoever had a handler: a wanted stop is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     uvicorn.run(
         application,
         host=host if host is not None else settings.read_api.host,
@@ -74,6 +79,10 @@ def print_openapi(read_models: Models = None) -> None:
     Example: read-api openapi > openapi.json
     """
     typer.echo(json.dumps(openapi.document(_routes(_settings(read_models))), indent=2))
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def _settings(read_models: str | None) -> Settings:

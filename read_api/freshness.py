@@ -153,11 +153,14 @@ class Freshness:
         return position
 
     async def _poll(self) -> None:
+        loop = asyncio.get_running_loop()
         while self.waiting:
+            began = loop.time()
             try:
                 await self._refresh()
                 self._failure = None
-                await asyncio.sleep(POLL_SECONDS)
+                # The read's own time counts: a wait adds at most a period and a read to the lag.
+                await asyncio.sleep(max(0.0, began + POLL_SECONDS - loop.time()))
             except ProblemError as error:
                 self._failure = error
                 await asyncio.sleep(_FAILED_POLL_SECONDS)

@@ -192,6 +192,7 @@ async def _completed(response: ResponseFuture) -> Rows:
         if error is not None:
             future.set_exception(error)
         else:
+            # The driver's public way to the paging state is a ResultSet, whose making blocks.
             future.set_result(Rows(rows=rows or (), state=response._paging_state))
 
     def post(rows: Sequence[tuple[Any, ...]] | None, error: BaseException | None) -> None:
