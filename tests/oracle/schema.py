@@ -1,0 +1,189 @@
+"""A source schema made to collide: few keys, few values, every kind of join.
+
+Its tables say nothing about a domain; `DOMAINS` gives each column a handful of values, so that random changes soon
+meet in the same keys, joins and groups. `orders` and its neighbours are the reference application's own tables.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+
+from command_api.tables import orders, users
+from tests.oracle.values import (
+    DATE_INFINITY,
+    NULL,
+    TIMESTAMP_MINUS_INFINITY,
+    Value,
+    of,
+    timestamptz,
+)
+
+METADATA = MetaData()
+
+x = Table(
+    "x",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("region", Text),
+    Column("name", Text, nullable=False),
+    Column("parent_id", Integer),
+)
+"""Looked up by d, joined to itself; its region is nullable and moves keys."""
+
+y = Table(
+    "y",
+    METADATA,
+    Column("id1", Integer, primary_key=True),
+    Column("id2", Text, primary_key=True),
+    Column("label", String(20), nullable=False),
+    Column("code", SmallInteger, nullable=False),
+    UniqueConstraint("code"),
+)
+"""A composite primary key, and a unique column beside it."""
+
+d = Table(
+    "d",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("x_id", Integer),
+    Column("other_x_id", Integer),
+    Column("y1", Integer),
+    Column("y2", Text),
+    Column("value", Integer, nullable=False),
+    Column("big", BigInteger),
+    Column("amount", Numeric(12, 2)),
+    Column("note", Text),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("seen", DateTime),
+    Column("day", Date),
+    Column("flag", Boolean),
+)
+"""The table in the middle: a column of most kinds, references without constraints."""
+
+m = Table(
+    "m",
+    METADATA,
+    Column("d_id", Integer, primary_key=True),
+    Column("tag", Text, primary_key=True),
+    Column("weight", Integer, nullable=False),
+)
+"""A link table: many d to many tags."""
+
+t = Table(
+    "t",
+    METADATA,
+    Column("tag", Text, primary_key=True),
+    Column("x_id", Integer),
+    Column("title", Text, nullable=False),
+)
+"""What the link table's tags are."""
+
+u = Table(
+    "u",
+    METADATA,
+    Column("id", Uuid, primary_key=True),
+    Column("d_id", Integer),
+    Column("payload", LargeBinary),
+    Column("kind", Text, nullable=False),
+)
+"""A table keyed by uuid."""
+
+c = Table(
+    "c",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("p_id", Integer, ForeignKey("p.id"), nullable=False),
+    Column("value", Integer, nullable=False),
+)
+p = Table(
+    "p",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+)
+"""c and p: a reference with its constraint, which the database keeps at every commit."""
+
+TABLES: tuple[Table, ...] = (d, x, y, m, t, u, c, p, users, orders)
+
+UUIDS = tuple(Value(text, text) for text in (f"00000000-0000-7000-8000-00000000000{i}" for i in range(4)))
+
+
+def some(*values: object) -> tuple[Value, ...]:
+    """A domain of Python values."""
+    return tuple(of(value) for value in values)
+
+
+IDS = some(0, 1, 2)
+TIMES = (
+    *some(
+        dt.datetime(2024, 2, 29, 23, 59, 59, 999999, tzinfo=dt.UTC),
+        dt.datetime(2024, 3, 1, tzinfo=dt.UTC),
+        dt.datetime(1969, 12, 31, 23, 0, 0, 1, tzinfo=dt.UTC),
+    ),
+    timestamptz("0044-03-15 12:00:00+00 BC", "-0043-03-15T12:00:00.000000Z"),
+)
+DOMAINS: dict[str, dict[str, Sequence[Value]]] = {
+    "d": {
+        "id": IDS,
+        "x_id": some(0, 1, 2, None),
+        "other_x_id": some(0, 1, None),
+        "y1": some(0, 1, None),
+        "y2": some("a", "b", None),
+        "value": some(-1, 0, 1, 7),
+        "big": some(0, -5_000_000_000, 9_007_199_254_740_993, None),
+        "amount": some(Decimal("0.00"), Decimal("-1.50"), Decimal("9.99"), None),
+        "note": some("", "Ab", "ab", "é%_", None),
+        "at": TIMES,
+        "seen": (
+            *some(dt.datetime(2024, 12, 30, 1, 2, 3), dt.datetime(2023, 1, 1)),
+            Value("-infinity", TIMESTAMP_MINUS_INFINITY),
+            NULL,
+        ),
+        "day": (*some(dt.date(2024, 2, 29), dt.date(1969, 12, 31)), Value("infinity", DATE_INFINITY), NULL),
+        "flag": some(True, False, None),
+    },
+    "x": {"id": IDS, "region": some("eu", "us", None), "name": some("n", "o"), "parent_id": some(0, 1, None)},
+    "y": {"id1": some(0, 1), "id2": some("a", "b"), "label": some("l", "k"), "code": some(0, 1, 2)},
+    "m": {"d_id": IDS, "tag": some("a", "b"), "weight": some(0, 1)},
+    "t": {"tag": some("a", "b"), "x_id": some(0, 1, None), "title": some("T", "S")},
+    "u": {"id": UUIDS[:3], "d_id": some(0, 1, None), "payload": some(b"", b"\x00\xff", None), "kind": some("k", "j")},
+    "c": {"id": IDS, "p_id": some(0, 1), "value": some(0, 1)},
+    "p": {"id": some(0, 1), "name": some("n", "o"), "kind": some("k", "j")},
+    "users": {
+        "user_id": UUIDS[:2],
+        "name": some("Ada", "Bob"),
+        "avatar_url": some("a", None),
+        "last_seen_at": (NULL,),
+        "version": some(1, 2),
+    },
+    "orders": {
+        "order_id": UUIDS[:3],
+        "user_id": UUIDS[:2],
+        "status": some("placed", "paid"),
+        "region": some("eu", "us"),
+        "created_at": TIMES[:3],
+        "version": some(1, 2),
+    },
+}

@@ -1,0 +1,290 @@
+"""A worker's life over the pure core: batches, crashes between any two writes, a second worker, a lost volume.
+
+What the loop around the core promises is modelled here in a page: begin, step, upserts, then deletes, in any order
+each; position and replica commit together once all is acknowledged; the covered position is published after that. A
+mutant is this worker with one of its rules broken (`tests.oracle.mutants`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, NamedTuple
+
+from projections.read_model import ReadModel
+from projector.apply.consume import Assembler
+from projector.apply.step import Step
+from projector.apply.transaction import Heartbeat, Transaction
+from projector.compile.program import Program, compile_models
+from projector.replica.schema import Position, open_replica, read_position, write_position
+from tests.oracle.history import Commit
+from tests.oracle.log import Entry
+from tests.oracle.postgres import Rows
+from tests.oracle.store import Table
+
+
+class Write(NamedTuple):
+    """One statement on its way to the store."""
+
+    model: int
+    row: tuple[Any, ...]
+    timestamp: int
+    delete: bool
+    cells: dict[int, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a worker goes by; the defaults are the design's.
+
+    timestamp_of: a batch's timestamp from the commits of its transactions. early_commit: the replica commits before the
+    writes are acknowledged. changed_only: only columns that differ from the last row are written. forgetful: repeated
+    transactions are applied again.
+    """
+
+    timestamp_of: Callable[[Commit], int] = lambda commit: commit.end
+    early_commit: bool = False
+    changed_only: bool = False
+    forgetful: bool = False
+
+
+class Models:
+    """Compiled read models with a few empty replicas kept ready, because making one takes longer than most runs."""
+
+    def __init__(self, models: Sequence[ReadModel], change: Callable[[Program], Program] = lambda program: program) -> None:
+        self.models = tuple(models)
+        self.program = change(compile_models(models))
+        self._spare: list[sqlite3.Connection] = []
+        self.tables = tuple({o.table.name: o.table for m in self.program.models for o in m.analysis.occurrences}.values())
+
+    def replica(self) -> sqlite3.Connection:
+        """An empty replica."""
+        if not self._spare:
+            return open_replica(None, self.program, "log")
+        connection = self._spare.pop()
+        for table in self.program.tables.values():
+            connection.execute(f'DELETE FROM main."{table.fullname}"')
+        write_position(connection, Position())
+        return connection
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """Take a replica back, in whatever state."""
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        self._spare.append(connection)
+
+    def close(self) -> None:
+        """Close what was kept."""
+        for connection in self._spare:
+            connection.close()
+
+
+@dataclass
+class World:
+    """What outlives every worker: the log so far, the store, the published position, and the history behind them."""
+
+    models: Models
+    commits: Sequence[Commit]
+    log: list[Entry] = field(default_factory=list)
+    published: int = 0
+    store: list[Table] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = [Table(len(m.key), len(m.columns)) for m in self.models.models]
+        self.by_lsn = {commit.end: commit for commit in self.commits}
+
+    def rows(self) -> dict[str, Rows]:
+        """What readers see."""
+        return {model.name: table.rows() for model, table in zip(self.models.models, self.store, strict=True)}
+
+    def apply(self, write: Write) -> None:
+        """One write arrives."""
+        table = self.store[write.model]
+        if write.delete:
+            table.delete(write.row, write.timestamp)
+        elif write.cells is not None:
+            table.update(write.row, write.cells, write.timestamp)
+        else:
+            table.insert(write.row, write.timestamp)
+
+
+class Worker:
+    """One worker: its replica, and the batch whose writes are under way."""
+
+    def __init__(self, world: World, rng: Random, rules: Rules) -> None:
+        self._world, self._rng, self._rules = world, rng, rules
+        self._connection = world.models.replica()
+        self._known: list[dict[Any, Any]] = [{} for _ in world.store]
+        self._known_committed = self._known
+        self._pending: list[Write] = []
+        self._in_batch = False
+        self._end = Position()
+        self._silent_below = world.published
+        self._restart()
+
+    def close(self) -> None:
+        """The process and its volume are gone."""
+        self._world.models.give_back(self._connection)
+
+    def lose_volume(self) -> None:
+        """The replica is gone: it is rebuilt silently up to what is published."""
+        self.close()
+        self._connection = self._world.models.replica()
+        self._known_committed = [{} for _ in self._world.store]
+        self._silent_below = self._world.published
+        self._restart()
+
+    def crash(self) -> None:
+        """kill -9: pending writes never leave, the replica's open transaction is rolled back."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._restart()
+
+    def advance(self) -> bool:
+        """Do one thing: begin a batch, send one write, or commit. False when there is nothing left to do."""
+        if self._pending:
+            self._world.apply(self._pending.pop())
+        elif self._in_batch:
+            self._commit()
+        else:
+            return self._begin()
+        return True
+
+    def drain(self) -> None:
+        """Work until everything in the log is applied and acknowledged."""
+        while self.advance():
+            pass
+
+    def _restart(self) -> None:
+        position = read_position(self._connection)
+        self._position = position
+        self._next = position.offset
+        self._assembler = Assembler(0 if self._rules.forgetful else position.lsn)
+        self._step = Step(self._connection, self._world.models.program)
+        self._step.reset()
+        self._pending, self._in_batch = [], False
+        self._known = [dict(known) for known in self._known_committed]
+
+    def _transactions(self) -> Iterator[Transaction | Heartbeat]:
+        while self._next < len(self._world.log):
+            entry = self._world.log[self._next]
+            if self._rules.forgetful and b'"BEGIN"' in entry.value[:20]:
+                self._assembler = Assembler(0)
+            found = list(self._assembler.feed([(self._next, entry.value)]))
+            self._next += 1
+            yield from found
+
+    def _begin(self) -> bool:
+        batch: list[Transaction] = []
+        last: Transaction | Heartbeat | None = None
+        size = self._rng.choice((1, 1, 2, 3, 6))
+        for found in self._transactions():
+            last = found
+            if isinstance(found, Transaction):
+                batch.append(found)
+            if len(batch) >= size:
+                break
+        if last is None:
+            return False
+        applied = batch[-1] if batch else None
+        self._end = Position(
+            lsn=last.lsn,
+            applied_lsn=applied.lsn if applied else self._position.applied_lsn,
+            offset=last.next_offset,
+            committed_at=applied.committed_at if applied else self._position.committed_at,
+        )
+        self._connection.execute("BEGIN")
+        if applied:
+            self._step.take(batch)
+            if applied.lsn > self._silent_below:
+                self._pending = self._writes(self._rules.timestamp_of(self._world.by_lsn[applied.lsn]))
+        self._in_batch = True
+        if self._rules.early_commit:
+            self._store_position()
+        return True
+
+    def _writes(self, timestamp: int) -> list[Write]:
+        """The batch's writes, last one first."""
+        upserts, deletes = [], []
+        for at, model in enumerate(self._world.models.program.models):
+            width = len(model.model.key)
+            for rows in self._step.present(model):
+                for row in map(tuple, rows):
+                    upserts.append(self._upsert(at, row, row[:width], timestamp))
+            for rows in self._step.absent(model):
+                for key in map(tuple, rows):
+                    self._known[at].pop(key, None)
+                    deletes.append(Write(at, key, timestamp, True))
+        self._rng.shuffle(upserts)
+        self._rng.shuffle(deletes)
+        return deletes + upserts
+
+    def _upsert(self, at: int, row: tuple[Any, ...], key: tuple[Any, ...], timestamp: int) -> Write:
+        if not self._rules.changed_only:
+            return Write(at, row, timestamp, False)
+        before, others = self._known[at].get(key), row[len(key) :]
+        self._known[at][key] = others
+        if before is None:
+            return Write(at, row, timestamp, False)
+        return Write(at, key, timestamp, False, {i: v for i, v in enumerate(others) if v != before[i]})
+
+    def _commit(self) -> None:
+        if not self._rules.early_commit:
+            self._store_position()
+        self._in_batch = False
+        self._world.published = max(self._world.published, self._end.lsn)
+
+    def _store_position(self) -> None:
+        write_position(self._connection, self._end)
+        self._connection.execute("COMMIT")
+        self._position = self._end
+        self._known_committed = [dict(known) for known in self._known] if self._rules.changed_only else self._known
+
+
+def run(rng: Random, models: Models, commits: Sequence[Commit], log: Sequence[Entry], rules: Rules = Rules()) -> Iterator[tuple[int, World]]:  # noqa: B008
+    """Let workers loose on a log. Yields (index of the last commit there, the world) whenever all is drained.
+
+    The log becomes visible in up to three parts. Within each, a main worker and now and then a second one do one thing
+    at a time, crash, pause, lose their volume; at its end the main worker drains (and so does the second, or it stays
+    paused with its writes until later).
+    """
+    world = World(models, commits)
+    main, second = Worker(world, rng, rules), Worker(world, rng, rules) if rng.random() < 0.5 else None
+    cuts = sorted({*(rng.randrange(1, len(log) + 1) for _ in range(rng.randrange(3))), len(log)})
+    try:
+        for cut in cuts:
+            world.log = list(log[:cut])
+            second = _scuffle(rng, world, main, second, rules)
+            main.drain()
+            whole = [entry.commit for entry in world.log if entry.last and entry.commit is not None]
+            if whole:
+                yield max(whole), world
+    finally:
+        main.close()
+        if second is not None:
+            second.close()
+
+
+def _scuffle(rng: Random, world: World, main: Worker, second: Worker | None, rules: Rules) -> Worker | None:
+    for _ in range(rng.randrange(60)):
+        roll = rng.random()
+        if second is not None and roll < 0.35:
+            second.advance()
+        elif roll < 0.9:
+            main.advance()
+        elif roll < 0.95:
+            main.crash()
+        elif roll < 0.96:
+            main.lose_volume()
+        elif second is not None and roll < 0.98:
+            second.crash()
+        elif second is None and roll < 0.98:
+            second = Worker(world, rng, rules)
+        elif second is not None and roll < 0.99:
+            second.close()
+            second = None
+    if second is not None and rng.random() < 0.5:
+        second.drain()
+    return second
