@@ -1,0 +1,159 @@
+"""What the demonstration's customers do: requests to the command API, the same for the same seed. Pure.
+
+A journey is sent in its order, journeys among each other in any: the ids are made here, so a journey needs nothing of
+another's replies. Each request says which status it expects, refusals included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from deploy.local.demo_fill import filled_user
+
+REGIONS = ("eu-north", "eu-south", "us-east", "us-west", "ap-south")
+_FIRST = ("Ada", "Alan", "Barbara", "Edgar", "Grace", "Jim", "Leslie", "Margaret", "Michael", "Pat", "Tony", "Zoë")
+_LAST = ("Codd", "Gray", "Hoare", "Hopper", "Lamport", "Liskov", "Lovelace", "Selinger", "Stonebraker", "Turing")
+_THINGS = ("lamp", "chair", "kettle", "notebook", "bicycle", "teapot", "rucksack", "clock", "blanket", "radio")
+# How an order's life ends, and how often of 100.
+_LIVES = (
+    ((), 15),
+    (("paid",), 15),
+    (("paid", "shipped"), 10),
+    (("paid", "shipped", "delivered"), 40),
+    (("cancel",), 8),
+    (("paid", "cancel"), 6),
+    (("paid", "delete"), 6),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request. what: for counting, in a customer's words. expected: the HTTP status. key: of idempotency."""
+
+    what: str
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+    expected: int = 200
+    key: str | None = None
+
+
+Journey = tuple[Request, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """First `catalogue` and `sign_ups`, then `journeys`; `probed` is the user whose orders are watched."""
+
+    catalogue: tuple[Journey, ...]
+    sign_ups: tuple[Journey, ...]
+    journeys: tuple[Journey, ...]
+    products: tuple[UUID, ...] = field(repr=False)
+    probed: UUID
+
+    @property
+    def requests(self) -> int:
+        """How many there are."""
+        return sum(len(j) for part in (self.catalogue, self.sign_ups, self.journeys) for j in part)
+
+
+def new_id(random: Random) -> UUID:
+    """A uuid of the seed's sequence."""
+    return UUID(int=random.getrandbits(128), version=4)
+
+
+def name(random: Random) -> str:
+    """A person's."""
+    return f"{random.choice(_FIRST)} {random.choice(_LAST)}"
+
+
+def place(order_id: UUID, user_id: UUID, products: tuple[UUID, ...], random: Random, key: str | None = None) -> Request:
+    """An order of one to four lines."""
+    items = [
+        {"product_id": str(product), "quantity": random.randint(1, 3)}
+        for product in random.sample(products, random.randint(1, 4))
+    ]
+    body = {"order_id": str(order_id), "user_id": str(user_id), "region": random.choice(REGIONS), "items": items}
+    return Request(what="orders placed", method="POST", path="/orders", body=body, expected=201, key=key)
+
+
+def move(order_id: UUID, status: str) -> Request:
+    """An order's next status."""
+    body = {"status": status}
+    return Request(what=f"orders {status}", method="PUT", path=f"/orders/{order_id}/status", body=body)
+
+
+def rename(user_id: UUID, to: str) -> Request:
+    """A user's other name."""
+    return Request(what="renames", method="PUT", path=f"/users/{user_id}/name", body={"name": to})
+
+
+def make_plan(seed: int, *, users: int = 150, orders: int = 450, filled_users: int = 0) -> Plan:
+    """The plan of a seed; `filled_users` of `demo_fill` are renamed too, each with many copies of the name."""
+    random = Random(seed)  # noqa: S311 - repeatable on purpose
+    products = tuple(new_id(random) for _ in range(30))
+    catalogue = tuple((_create(product, random),) for product in products)
+    people = tuple(new_id(random) for _ in range(users))
+    sign_ups = tuple((_register(user, random),) for user in people)
+    customers, leavers = people[:-3], people[-3:]
+    journeys = [_order(random, random.choice(customers[1:]), products) for _ in range(orders)]
+    journeys += [(rename(random.choice(customers[1:]), name(random)),) for _ in range(40)]
+    journeys += [
+        (rename(filled_user(random.randrange(filled_users)), name(random)),) for _ in range(20 if filled_users else 0)
+    ]
+    journeys += [(_avatar(random.choice(customers[1:]), random),) for _ in range(40)]
+    journeys += [(_price(random.choice(products), random),) for _ in range(10)]
+    journeys += [(Request(what="users deleted", method="DELETE", path=f"/users/{user}"),) for user in leavers]
+    random.shuffle(journeys)
+    return Plan(catalogue=catalogue, sign_ups=sign_ups, journeys=tuple(journeys), products=products, probed=people[0])
+
+
+def _create(product: UUID, random: Random) -> Request:
+    body = {
+        "product_id": str(product),
+        "name": f"{random.choice(_LAST)} {random.choice(_THINGS)}",
+        "price": f"{random.randint(100, 99_999) / 100:.2f}",
+    }
+    return Request(what="products", method="POST", path="/products", body=body, expected=201)
+
+
+def _register(user: UUID, random: Random) -> Request:
+    body = {"user_id": str(user), "name": name(random)}
+    return Request(what="sign-ups", method="POST", path="/users", body=body, expected=201)
+
+
+def _avatar(user: UUID, random: Random) -> Request:
+    body = {"avatar_url": f"https://pictures.example/{random.randrange(1_000)}.png"}
+    return Request(what="avatars", method="PUT", path=f"/users/{user}/avatar", body=body)
+
+
+def _price(product: UUID, random: Random) -> Request:
+    body = {"price": f"{random.randint(100, 99_999) / 100:.2f}"}
+    return Request(what="prices", method="PUT", path=f"/products/{product}/price", body=body)
+
+
+def _order(random: Random, user: UUID, products: tuple[UUID, ...]) -> Journey:
+    return tuple(_life(random, new_id(random), user, products))
+
+
+def _life(random: Random, order: UUID, user: UUID, products: tuple[UUID, ...]) -> Iterator[Request]:
+    placed = place(order, user, products, random, key=f"demo-{order}")
+    yield placed
+    if random.random() < 0.05:  # the client has not seen the reply: the same key again, and nothing is written
+        yield Request(**{**vars(placed), "what": "repeated with their key"})
+    if random.random() < 0.05:
+        body = {"status": "delivered"}
+        path = f"/orders/{order}/status"
+        yield Request(what="forbidden moves refused", method="PUT", path=path, body=body, expected=409)
+    steps = random.choices([steps for steps, _ in _LIVES], [weight for _, weight in _LIVES])[0]
+    for step in steps:
+        if step == "cancel":
+            yield Request(what="orders cancelled", method="POST", path=f"/orders/{order}/cancel")
+        elif step == "delete":
+            yield Request(what="orders deleted", method="DELETE", path=f"/orders/{order}")
+        else:
+            yield move(order, step)
