@@ -109,6 +109,12 @@ def database(stack: Stack, empty_database: str) -> str:
 
 
 @pytest.fixture
+def postgres(stack: Stack, database: str):  # type: ignore[no-untyped-def]  # the import is late on purpose
+    """The Postgres section of the settings for this test's database; for tests that need no other server."""
+    return postgres_settings(stack, database)
+
+
+@pytest.fixture
 def topic(stack: Stack) -> Iterator[str]:
     """A fresh topic of one partition, without a limit on its retention."""
     from confluent_kafka.admin import AdminClient, NewTopic

@@ -38,7 +38,7 @@ def _reported(command: Callable[P, int]) -> Callable[P, None]:
         try:
             code = command(*args, **kwargs)
         except StackError as error:
-            console.print(f"error: {error}", style="red", markup=False)
+            console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
             code = 1
         except KeyboardInterrupt:
             console.print("interrupted: nothing is left running")
@@ -90,7 +90,11 @@ def _up(folder: Path, servers_only: bool, port: list[str]) -> int:
         found = stack.start(options, console, _Announcer())
         found.keep()
     _summary(found)
-    console.print(f"any command reaches it with LOCKSTEP_FILE={found.settings_file}; make down stops it", markup=False)
+    console.print(
+        f"any command reaches it with LOCKSTEP_FILE={found.settings_file}; make down stops it",
+        markup=False,
+        soft_wrap=True,
+    )
     return 0
 
 

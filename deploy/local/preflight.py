@@ -33,10 +33,11 @@ def check_disk(free: int, folder: Path, needed: int = DISK_NEEDED) -> None:
 
 def available_memory() -> int:
     """Bytes that can be had without swapping: the machine's, or what this control group may still take if less."""
-    return min(psutil.virtual_memory().available, _group_memory_left(Path("/sys/fs/cgroup")))
+    return min(psutil.virtual_memory().available, group_memory_left(Path("/sys/fs/cgroup")))
 
 
-def _group_memory_left(group: Path) -> int:
+def group_memory_left(group: Path) -> int:
+    """Bytes that a control group (version 2) may still take; a number beyond any machine when it has no limit."""
     try:
         limit = (group / "memory.max").read_text().strip()
         used = int((group / "memory.current").read_text())
