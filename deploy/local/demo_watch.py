@@ -27,8 +27,8 @@ from command_api.lsn import Lsn
 from deploy.local.demo_load import check, headers
 from deploy.local.demo_plan import Request, move, name, new_id, place, rename
 from deploy.local.demo_servers import TUPLES, DemoError, Servers
-from projections.orders import ORDER_BY_ID, ORDERS_BY_STATUS, ORDERS_BY_USER
 from projections.cassandra_table import cassandra_table
+from projections.orders import ORDER_BY_ID, ORDERS_BY_STATUS, ORDERS_BY_USER
 from projections.read_model import ReadModel
 from read_api.instants import MICROS_PER_DAY, parse_timestamptz
 
