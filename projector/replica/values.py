@@ -20,13 +20,27 @@ import msgspec
 
 from command_api.envelope import UNAVAILABLE
 from projections.values import Kind, ValueType
-from projector.compile.functions import DAY, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY, days_from_civil
+from projector.compile.functions import (
+    DATE_INFINITY,
+    DATE_NEGATIVE_INFINITY,
+    DAY,
+    TIMESTAMP_INFINITY,
+    TIMESTAMP_NEGATIVE_INFINITY,
+    days_from_civil,
+)
 from projector.compile.program import ReplicaTable
 
 Row = tuple[Any, ...]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _ISO = re.compile(r"([+-]?\d{4,})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z")
+# The log's numbers for infinite values (Debezium's), which order with no finite one, to the replica's, which do.
+_INFINITE_DAYS = {-2147472692: DATE_INFINITY, -2147472691: DATE_NEGATIVE_INFINITY}
+_INFINITE_MICROS = {
+    9223372036825200000: TIMESTAMP_INFINITY,
+    -9223372036832400000: TIMESTAMP_NEGATIVE_INFINITY,
+}
+_INFINITE_MILLIS = {number // 1_000: infinity for number, infinity in _INFINITE_MICROS.items()}
 _UNAVAILABLE_BYTES = base64.b64encode(UNAVAILABLE.encode()).decode()
 _UNAVAILABLE_FORMS = (UNAVAILABLE, _UNAVAILABLE_BYTES, [UNAVAILABLE])
 
@@ -95,8 +109,17 @@ def _bytes(text: str) -> bytes:
         raise ValueError(f"not base64: {error}") from error
 
 
+def _days(value: int) -> int:
+    return _INFINITE_DAYS.get(value, value)
+
+
+def _micros(value: int) -> int:
+    return _INFINITE_MICROS.get(value, value)
+
+
 def _micros_from_millis(value: int) -> int:
-    return value if value in (TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY) else value * 1_000
+    infinity = _INFINITE_MILLIS.get(value)
+    return value * 1_000 if infinity is None else infinity
 
 
 def _float(value: float | str) -> float | str:
@@ -112,8 +135,10 @@ def _reader(kind: ValueType) -> tuple[Any, Callable[[Any], Any] | None]:
     match kind.kind:
         case Kind.BOOLEAN:
             return bool, int
-        case Kind.INTEGER | Kind.DATE | Kind.INTERVAL:
+        case Kind.INTEGER | Kind.INTERVAL:
             return int, None
+        case Kind.DATE:
+            return int, _days
         case Kind.NUMERIC:
             return str, None if kind.scale is None else scaled_integer(kind.scale)
         case Kind.FLOAT:
@@ -124,8 +149,10 @@ def _reader(kind: ValueType) -> tuple[Any, Callable[[Any], Any] | None]:
             return Annotated[str, msgspec.Meta(min_length=36, max_length=36)], None
         case Kind.BYTES:
             return str, _bytes
-        case Kind.TIME | Kind.TIMESTAMP:
+        case Kind.TIME:
             return int, _micros_from_millis if kind.precision is not None and kind.precision <= 3 else None
+        case Kind.TIMESTAMP:
+            return int, _micros_from_millis if kind.precision is not None and kind.precision <= 3 else _micros
         case Kind.TIMESTAMPTZ:
             return str, timestamptz_micros
         case Kind.ARRAY:
