@@ -5,6 +5,9 @@
 3. The position, and COMMIT in the replica.
 4. The covered positions to Cassandra; then the consumer group's offset.
 
+When the worker is behind, several batches go through 1 and 2 before one 3 and 4, and a thread sends the rows of one
+while the next is maintained; each batch keeps its own timestamp, so this is the same as a crash before every COMMIT.
+
 A crash anywhere repeats from the last COMMIT with whatever boundaries; every write carries its batch's last commit LSN,
 so repetitions converge. A published position is true when it appears: it follows the acknowledgement of its rows.
 
@@ -20,10 +23,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from prometheus_client import Counter
+
 from command_api.process.logging import get_logger
 from projections.cassandra_table import GC_GRACE_SECONDS, write_timestamp
 from projector.apply.consume import Assembler
 from projector.apply.log import LogReader
+from projector.apply.pipeline import Pipeline, Writes, write
 from projector.apply.step import Step
 from projector.apply.transaction import Heartbeat, Transaction
 from projector.cassandra.write import Writer
@@ -35,6 +41,8 @@ _log = get_logger(__name__)
 _POLL_SECONDS = 0.2
 _STALE_MICROSECONDS = GC_GRACE_SECONDS * 1_000_000 // 2
 _LOOK_AGAIN_SECONDS = 30.0
+_BATCHES_A_COMMIT = 8
+_HELD_KEYS = 50_000  # a batch that touches more is streamed from the replica instead of held
 
 Item = Transaction | Heartbeat
 
@@ -81,7 +89,10 @@ class Worker:
         self._position = read_position(connection)
         self._silent_until: dict[str, int] = {}
         self._looked_at = 0.0
-        self._writes = dict.fromkeys((m.model.name for m in program.models), 0)
+        self._pipeline = Pipeline(writer)
+        self._uncommitted: list[list[Item]] = []
+        self._read_to = self._position.offset
+        self._writes_of = dict.fromkeys((m.model.name for m in program.models), 0)
         self._changes = 0
         self._seen_lsn = self._position.lsn
 
@@ -110,28 +121,40 @@ class Worker:
             end=high,
             silent=self._silent_until or None,
         )
-        while not self._stop.is_set():
-            started = time.perf_counter()
-            records = self._log.read(self._most, _POLL_SECONDS)
-            if not records:
-                continue
-            if skipped:
-                records = [record for record in records if record[0] not in skipped]
-            items = list(assembler.feed(records))
-            self._metrics.phase_seconds.labels(phase="read").observe(time.perf_counter() - started)
-            for batch in self._cut(items):
-                self._apply(batch)
-            if assembler.waiting_for_snapshot and records[-1][0] + 1 >= self._log.bounds()[1]:
-                raise WorkerError(
-                    f"the log begins at offset {low} and holds no whole snapshot: its oldest records are gone; run `relay snapshot`"
-                )
+        try:
+            while not self._stop.is_set():
+                started = time.perf_counter()
+                records = self._log.read(self._most, 0.0 if self._uncommitted else _POLL_SECONDS)
+                if not records:
+                    self._commit()
+                    continue
+                kept = [record for record in records if record[0] not in skipped] if skipped else records
+                items = list(assembler.feed(kept))
+                self._metrics.phase_seconds.labels(phase="read").observe(time.perf_counter() - started)
+                behind = len(records) >= self._most
+                for batch in self._cut(items):
+                    self._apply(batch, pipelined=behind)
+                self._read_to = records[-1][0] + 1
+                if not behind or len(self._uncommitted) >= _BATCHES_A_COMMIT:
+                    self._commit()
+                if assembler.waiting_for_snapshot and self._read_to >= self._log.bounds()[1]:
+                    raise WorkerError(
+                        f"the log begins at offset {low} and holds no whole snapshot: its oldest records are gone;"
+                        " run `relay snapshot`"
+                    )
+            self._commit()
+        except BaseException:
+            self._roll_back()
+            raise
+        finally:
+            self._pipeline.close()
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
     def _cut(self, items: Iterable[Item]) -> Iterator[list[Item]]:
         """Batches that don't straddle a published position."""
         batch: list[Item] = []
-        last = self._position.lsn
+        last = self._uncommitted[-1][-1].lsn if self._uncommitted else self._position.lsn
         for item in items:
             if batch and any(last <= bound < item.lsn for bound in self._silent_until.values()):
                 yield batch
@@ -141,79 +164,108 @@ class Worker:
         if batch:
             yield batch
 
-    def _apply(self, batch: list[Item]) -> None:
-        """One batch through the crash order above."""
+    def _apply(self, batch: list[Item], *, pipelined: bool) -> None:
+        """Steps 1 and 2 of one batch; when it is not pipelined, its rows are acknowledged on return."""
         transactions = [item for item in batch if isinstance(item, Transaction)]
-        last = batch[-1]
         self._check_snapshot(transactions)
-        self._seen_lsn = max(self._seen_lsn, last.lsn)
-        committed_at = transactions[-1].committed_at if transactions else self._position.committed_at
-        if transactions and self._clock() * 1e6 - committed_at > _STALE_MICROSECONDS:
+        self._seen_lsn = max(self._seen_lsn, batch[-1].lsn)
+        if transactions and self._clock() * 1e6 - transactions[-1].committed_at > _STALE_MICROSECONDS:
             self._look_at_published()
+        if not self._uncommitted:
+            self._connection.execute("BEGIN IMMEDIATE")
+        self._uncommitted.append(batch)
+        if not transactions:
+            return
+        with self._metrics.phase_seconds.labels(phase="maintain").time():
+            touched = self._step.take(transactions)
+        for transaction in transactions:
+            transaction.changes.close()
+        with self._metrics.phase_seconds.labels(phase="write").time():
+            if pipelined and sum(touched.values()) <= _HELD_KEYS:
+                self._pipeline.submit(self._writes(transactions[-1].lsn, touched))
+            else:
+                self._pipeline.finish()
+                self._stream(transactions[-1].lsn, touched)
+        count = sum(transaction.changes.count for transaction in transactions)
+        self._metrics.changes.inc(count)
+        self._metrics.transactions.inc(len(transactions))
+        self._metrics.batch_changes.observe(count)
+        self._changes += count
+        for name, number in touched.items():
+            self._metrics.touched.labels(name).inc(number)
+            if self._changes:
+                self._metrics.amplification.labels(name).set(self._writes_of[name] / self._changes)
+
+    def _writes(self, lsn: int, touched: dict[str, int]) -> Writes:
+        """All that a batch writes, held."""
+        writes = Writes(timestamp=write_timestamp(self._target.epoch, lsn))
+        for model in self._loud(lsn, touched):
+            name = model.model.name
+            rows = [row for chunk in self._step.present(model) for row in chunk]
+            writes.upserts.append((name, rows))
+            self._count(self._metrics.written, name, len(rows))
+            if len(rows) < touched[name]:
+                keys = [key for chunk in self._step.absent(model) for key in chunk]
+                writes.deletes.append((name, keys))
+                self._count(self._metrics.deleted, name, len(keys))
+        return writes
+
+    def _stream(self, lsn: int, touched: dict[str, int]) -> None:
+        """Write a batch chunk by chunk as the replica gives it, in bounded memory; all is acknowledged on return."""
+        timestamp = write_timestamp(self._target.epoch, lsn)
+        absent = []
+        for model in self._loud(lsn, touched):
+            name, written = model.model.name, 0
+            for rows in self._step.present(model):
+                write(self._writer, Writes(timestamp=timestamp, upserts=[(name, rows)]))
+                written += len(rows)
+            if written < touched[name]:
+                absent.append(model)
+            self._count(self._metrics.written, name, written)
+        self._writer.drain()
+        for model in absent:
+            for keys in self._step.absent(model):
+                write(self._writer, Writes(timestamp=timestamp, deletes=[(model.model.name, keys)]))
+                self._count(self._metrics.deleted, model.model.name, len(keys))
+
+    def _loud(self, lsn: int, touched: dict[str, int]) -> list[ModelProgram]:
+        """The read models that this batch writes."""
+        return [m for m in self._program.models if touched[m.model.name] and not self._is_silent(m, lsn)]
+
+    def _commit(self) -> None:
+        """Steps 3 and 4 for all batches since the last commit."""
+        if not self._uncommitted:
+            return
+        with self._metrics.phase_seconds.labels(phase="write").time():
+            self._pipeline.finish()
+        transactions = [item for batch in self._uncommitted for item in batch if isinstance(item, Transaction)]
+        last = self._uncommitted[-1][-1]
         position = Position(
             lsn=last.lsn,
             applied_lsn=transactions[-1].lsn if transactions else self._position.applied_lsn,
             offset=last.next_offset,
-            committed_at=committed_at,
+            committed_at=transactions[-1].committed_at if transactions else self._position.committed_at,
         )
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            if transactions:
-                self._maintain(transactions)
-            with self._metrics.phase_seconds.labels(phase="commit").time():
-                write_position(self._connection, position)
-                self._connection.execute("COMMIT")
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        finally:
-            for transaction in transactions:
-                transaction.changes.close()
+        now = self._clock()
+        for transaction in transactions:
+            self._metrics.commit_to_written.observe(max(0.0, now - transaction.committed_at / 1e6))
+        with self._metrics.phase_seconds.labels(phase="commit").time():
+            write_position(self._connection, position)
+            self._connection.execute("COMMIT")
+        self._uncommitted.clear()
         self._position = position
         self._publish(position, heartbeat_at=last.at if isinstance(last, Heartbeat) else None)
         self._log.commit(position.offset)
 
-    def _maintain(self, transactions: list[Transaction]) -> None:
-        metrics, writer = self._metrics, self._writer
-        lsn = transactions[-1].lsn
-        timestamp = write_timestamp(self._target.epoch, lsn)
-        with metrics.phase_seconds.labels(phase="maintain").time():
-            touched = self._step.take(transactions)
-        loud = [m for m in self._program.models if touched[m.model.name] and not self._is_silent(m, lsn)]
-        with metrics.phase_seconds.labels(phase="write").time():
-            absent = []
-            for model in loud:
-                name, written = model.model.name, 0
-                for rows in self._step.present(model):
-                    writer.upsert(name, rows, timestamp)
-                    written += len(rows)
-                if written < touched[name]:
-                    absent.append(model)
-                self._count(metrics.written, name, written)
-            if absent:
-                writer.drain()  # a row that moves may be in both places for a moment, never in none
-            for model in absent:
-                for keys in self._step.absent(model):
-                    writer.delete(model.model.name, keys, timestamp)
-                    self._count(metrics.deleted, model.model.name, len(keys))
-            writer.drain()
-        now = self._clock()
-        count = 0
-        for transaction in transactions:
-            count += transaction.changes.count
-            metrics.commit_to_written.observe(max(0.0, now - transaction.committed_at / 1e6))
-        metrics.changes.inc(count)
-        metrics.transactions.inc(len(transactions))
-        metrics.batch_changes.observe(count)
-        self._changes += count
-        for name, number in touched.items():
-            metrics.touched.labels(name).inc(number)
-            if self._changes:
-                metrics.amplification.labels(name).set(self._writes[name] / self._changes)
+    def _roll_back(self) -> None:
+        """Back to the last COMMIT; what was written meanwhile is written again after the next start."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._uncommitted.clear()
 
-    def _count(self, counter: object, name: str, rows: int) -> None:
-        counter.labels(name).inc(rows)  # type: ignore[attr-defined]
-        self._writes[name] += rows
+    def _count(self, counter: Counter, name: str, rows: int) -> None:
+        counter.labels(name).inc(rows)
+        self._writes_of[name] += rows
 
     # -- positions ----------------------------------------------------------------------------------------------------
 
@@ -243,7 +295,7 @@ class Worker:
 
     def _check_snapshot(self, transactions: list[Transaction]) -> None:
         """A snapshot that begins a replica must not lie past what is published: deletes in between would be unknown."""
-        if self._position.applied_lsn or not transactions:
+        if self._position.applied_lsn or not transactions or self._uncommitted:
             return
         begin = transactions[0].lsn
         for name, published in self._silent_until.items():
@@ -286,7 +338,7 @@ class Worker:
         metrics.lag_records.set_function(self._lag_records)
 
     def _lag_records(self) -> float:
-        return float(max(0, self._log.end() - self._position.offset))
+        return float(max(0, self._log.end() - self._read_to))
 
     def _lag_seconds(self) -> float:
         if self._lag_records() == 0:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Any
 
 from command_api.envelope import Record
 from projector.compile.expression import identifier
@@ -71,6 +70,7 @@ class _TableImages:
         self._width = len(table.key)
         self._final: dict[Row, Row | None] = {}
         self._only_inserts = True
+        self._deleted: tuple[Row, Row | None] | None = None  # of the change before this one: its key and row
         self._after: list[Row] = []
         names = ", ".join(identifier(name) for name in table.columns)
         markers = ", ".join("?" * len(table.columns))
@@ -94,16 +94,22 @@ class _TableImages:
             self.any = False
 
     def add(self, change: Record) -> None:
-        op = change.op
+        op, deleted = change.op, self._deleted
+        self._deleted = None
         if op in ("c", "r"):
-            row = self._decoder.row(change.after)
+            if deleted is None:
+                row = self._decoder.row(change.after)
+            else:  # perhaps a changed primary key: what it leaves out is the deleted row's
+                row = self._filled(self._decoder.updated(change.after), *deleted)
             self._set(row[: self._width], row)
         elif op == "u":
             self._only_inserts = False
             self._update(change)
         elif op == "d":
             self._only_inserts = False
-            self._set(self._decoder.key(change.before), None)
+            key = self._decoder.key(change.before)
+            self._deleted = (key, self._current(key))
+            self._set(key, None)
         else:
             self.flush()
             self._connection.execute(self._keep_all)
@@ -144,17 +150,23 @@ class _TableImages:
         if bytes(change.before) != b"null":
             old_key = self._decoder.key(change.before)
             if old_key != key:
-                row = self._filled(row, old_key)
+                row = self._filled(row, old_key, self._current(old_key))
                 self._set(old_key, None)
         if UNCHANGED in row:
-            row = self._filled(row, key)
+            row = self._filled(row, key, self._current(key))
         self._set(key, row)
 
-    def _filled(self, row: Row, key: Row) -> Row:
+    def _current(self, key: Row) -> Row | None:
+        """The row as the change before this one left it."""
+        if key in self._final:
+            return self._final[key]
+        row: Row | None = self._connection.execute(self._read, key).fetchone()
+        return row
+
+    def _filled(self, row: Row, key: Row, before: Row | None) -> Row:
         """The row with every column that Postgres left out taken from the row before."""
         if UNCHANGED not in row:
             return row
-        before: Any = self._final[key] if key in self._final else self._connection.execute(self._read, key).fetchone()
         if before is None:
             name = list(self.table.columns)[row.index(UNCHANGED)]
             raise ValueFormatError(

@@ -1,0 +1,181 @@
+"""The projector on a log filled beforehand, beside the plain driver writing the same number of rows in the same run.
+
+Rounds alternate (driver, concurrent, projector) and the ratios are medians of each round's own, because the machine's
+speed changes from minute to minute. The projector runs in a process of its own (`tests.bench.worker`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cassandra.cluster import Session
+
+from command_api.process.settings import Settings
+from projections import ORDERS_BY_USER
+from projections.cassandra_table import cassandra_table, create_positions
+from projections.read_model import ReadModel
+from projector.apply.consume import Assembler
+from projector.apply.step import Step
+from projector.apply.transaction import Transaction
+from projector.cassandra.session import close, connect
+from projector.compile.program import compile_models
+from projector.replica.schema import open_replica
+from tests.bench.filled_log import OrderLog, drop_topic, fill, make_topic
+from tests.bench.writer import driver_ways
+
+READ_MODELS: tuple[ReadModel, ...] = (ORDERS_BY_USER,)
+_ROUNDS = 5
+_ROUND_ORDERS = 60_000
+_MAINTAIN_ORDERS = 200_000
+_SMALL, _LARGE = 10_000, 1_000_000
+
+
+def measure(settings: Settings) -> dict[str, float]:
+    """The projector's figures of `make bench`; makes and drops its own keyspace, topics and files."""
+    return maintain() | _against_driver(settings) | _growth(settings)
+
+
+def maintain(rounds: int = 3) -> dict[str, float]:
+    """maintain_changes_per_s: records to rows, no Kafka and no Cassandra; one round is 200,000 orders."""
+    rates = [_maintain_once() for _ in range(rounds)]
+    return {"maintain_changes_per_s": statistics.median(rates)}
+
+
+def _maintain_once() -> float:
+    program = compile_models(READ_MODELS)
+    log = OrderLog()
+    with tempfile.TemporaryDirectory() as folder:
+        connection = open_replica(Path(folder) / "replica.sqlite", program, "bench")
+        step, assembler = Step(connection, program), Assembler(0)
+        snapshot = list(enumerate(log.snapshot()))
+        values = list(enumerate(log.take(_MAINTAIN_ORDERS), len(snapshot)))
+
+        def batch(records: list[tuple[int, bytes]]) -> int:
+            connection.execute("BEGIN")
+            step.take([item for item in assembler.feed(records) if isinstance(item, Transaction)])
+            rows = sum(len(chunk) for model in program.models for chunk in step.present(model))
+            connection.execute("COMMIT")
+            return rows
+
+        batch(snapshot)
+        began = time.perf_counter()
+        rows = sum(batch(values[first : first + 6_000]) for first in range(0, len(values), 6_000))
+        seconds = time.perf_counter() - began
+        connection.close()
+    assert rows == _MAINTAIN_ORDERS
+    return rows / seconds
+
+
+def _against_driver(settings: Settings) -> dict[str, float]:
+    with _bench(settings) as (own, session, run):
+        log = OrderLog()
+        fill(own.kafka, log.snapshot())
+        run()
+        by_driver, by_concurrent = driver_ways(own, session, cassandra_table(ORDERS_BY_USER, own.cassandra.keyspace))
+        rounds: list[dict[str, float]] = []
+        for _ in range(_ROUNDS):
+            fill(own.kafka, log.take(_ROUND_ORDERS))
+            driver, concurrent, worker = by_driver(), by_concurrent(), run()
+            assert worker["rows"] == _ROUND_ORDERS
+            rate = worker["rows"] / worker["seconds"]
+            rounds.append(
+                {
+                    "driver_rows_per_s": driver,
+                    "driver_concurrent_rows_per_s": concurrent,
+                    "projector_rows_per_s": rate,
+                    "projector_vs_driver": rate / driver,
+                    "projector_vs_concurrent": rate / concurrent,
+                    "projector_cpu_s_per_100k": worker["cpu_s"] / worker["rows"] * 100_000,
+                    **{
+                        f"projector_{phase}_share": worker[phase] / worker["seconds"]
+                        for phase in ("read", "maintain", "write", "commit")
+                    },
+                }
+            )
+        return {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}
+
+
+def _growth(settings: Settings) -> dict[str, float]:
+    with _bench(settings) as (own, _, run):
+        log = OrderLog()
+        fill(own.kafka, log.snapshot())
+        fill(own.kafka, log.take(_SMALL))
+        run()
+        small = []
+        for _ in range(3):
+            fill(own.kafka, log.take(_ROUND_ORDERS))
+            small.append(_rate(run()))
+        fill(own.kafka, log.take(_LARGE - log.orders))
+        filled = run()
+        large = []
+        for _ in range(3):
+            fill(own.kafka, log.take(_ROUND_ORDERS))
+            large.append(_rate(run()))
+    return {
+        "growth_ratio": statistics.median(large) / statistics.median(small),
+        "projector_rss_mb": filled["rss_mb"],
+    }
+
+
+def _rate(result: dict[str, float]) -> float:
+    return result["rows"] / result["seconds"]
+
+
+@contextmanager
+def _bench(settings: Settings) -> Iterator[tuple[Settings, Session, Callable[[], dict[str, float]]]]:
+    """Settings with a topic and a keyspace of their own, a session, and a function that drains the log in a process."""
+    name = f"bench_projector_{secrets.token_hex(4)}"
+    own = settings.model_copy(
+        update={
+            "kafka": settings.kafka.model_copy(update={"topic": name, "group_id": name}),
+            "cassandra": settings.cassandra.model_copy(update={"keyspace": name}),
+        }
+    )
+    session = connect(own.cassandra)
+    replication = json.dumps(own.cassandra.replication).replace('"', "'")
+    session.execute(f"CREATE KEYSPACE {name} WITH replication = {replication}")
+    session.execute(create_positions(name))
+    for model in READ_MODELS:
+        session.execute(cassandra_table(model, name).create())
+    make_topic(own.kafka)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = _environment(own, Path(folder) / "replica.sqlite")
+        try:
+            yield own, session, lambda: _drain(environment)
+        finally:
+            drop_topic(own.kafka)
+            session.execute(f"DROP KEYSPACE {name}", timeout=60)
+            close(session)
+
+
+def _environment(own: Settings, replica: Path) -> dict[str, str]:
+    passed = {
+        "LOCKSTEP_KAFKA__BOOTSTRAP_SERVERS": own.kafka.bootstrap_servers,
+        "LOCKSTEP_KAFKA__TOPIC": own.kafka.topic,
+        "LOCKSTEP_KAFKA__GROUP_ID": own.kafka.group_id,
+        "LOCKSTEP_CASSANDRA__CONTACT_POINTS": json.dumps(own.cassandra.contact_points),
+        "LOCKSTEP_CASSANDRA__PORT": str(own.cassandra.port),
+        "LOCKSTEP_CASSANDRA__KEYSPACE": own.cassandra.keyspace,
+        "LOCKSTEP_PROJECTOR__REPLICA": str(replica),
+        "LOCKSTEP_PROJECTOR__READ_MODELS": "tests.bench.projector:READ_MODELS",
+    }
+    return os.environ | passed
+
+
+def _drain(environment: dict[str, str]) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.worker"], env=environment, stdout=subprocess.PIPE, check=True, timeout=600
+    )
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result

@@ -1,0 +1,106 @@
+"""A worker in a process of its own that drains the log to its end once and prints what that took, as JSON.
+
+Timed from the first record read to the last batch committed; `cpu_s` is this process's, user and system. Settings come
+from the environment, as for `projector run`. Used by `tests.bench.projector`.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import threading
+import time
+
+from command_api.process.logging import configure_logging
+from command_api.process.settings import Kafka, Settings
+from projections.cassandra_table import cassandra_table
+from projector.apply.log import LogReader
+from projector.cassandra.session import close, connect
+from projector.cassandra.write import Writer
+from projector.compile.program import compile_models
+from projector.configured import load_read_models
+from projector.metrics import WorkerMetrics
+from projector.replica.schema import open_replica
+from projector.worker import Target, Worker
+
+
+class _TimedLog(LogReader):
+    """Notes the first read, and stops the worker once the end that was there at the start is committed."""
+
+    def __init__(self, settings: Kafka, stop: threading.Event) -> None:
+        super().__init__(settings)
+        self._stop = stop
+        self._goal = self.bounds()[1]
+        self.began = self.ended = 0.0
+        self.cpu_began = self.cpu_ended = 0.0
+
+    def read(self, most: int, timeout: float) -> list[tuple[int, bytes]]:
+        records = super().read(most, timeout)
+        if records and not self.began:
+            self.began, self.cpu_began = time.perf_counter(), _cpu()
+        return records
+
+    def commit(self, offset: int) -> None:
+        if offset >= self._goal:
+            self.ended, self.cpu_ended = time.perf_counter(), _cpu()
+            self._stop.set()
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> None:
+    """Drain once."""
+    configure_logging()
+    settings = Settings()
+    models = load_read_models(settings.projector.read_models)
+    program = compile_models(models)
+    stop = threading.Event()
+    connection = open_replica(settings.projector.replica, program, "bench")
+    session = connect(settings.cassandra)
+    bounds = settings.projector
+    writer = Writer(
+        session,
+        rows_per_batch=bounds.rows_per_batch,
+        batch_bytes=bounds.batch_bytes,
+        in_flight=bounds.batches_in_flight,
+    )
+    for model in models:
+        writer.prepare(cassandra_table(model, settings.cassandra.keyspace))
+    log, metrics = _TimedLog(settings.kafka, stop), WorkerMetrics()
+    worker = Worker(
+        connection=connection,
+        program=program,
+        log=log,
+        writer=writer,
+        target=Target(keyspace=settings.cassandra.keyspace, projection="bench", epoch=1),
+        metrics=metrics,
+        stop=stop,
+        max_batch_changes=bounds.max_batch_changes,
+    )
+    worker.run()
+    rows = sum(
+        metrics.registry.get_sample_value("projection_rows_written_total", {"read_model": m.name}) or 0 for m in models
+    )
+    phases = {
+        phase: round(metrics.registry.get_sample_value("projection_phase_seconds_sum", {"phase": phase}) or 0, 3)
+        for phase in ("read", "maintain", "write", "commit", "publish")
+    }
+    result = {
+        "rows": rows,
+        "seconds": log.ended - log.began,
+        "cpu_s": log.cpu_ended - log.cpu_began,
+        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        **phases,
+    }
+    sys.stdout.write(json.dumps(result) + "\n")
+    connection.close()
+    log.close()
+    close(session)
+
+
+if __name__ == "__main__":
+    main()
