@@ -74,7 +74,7 @@ class ReadApi:
         if reader is None:
             raise UnknownRouteError(
                 f"there is no read model {name[:80]!r}",
-                remedy="use one of: " + ", ".join(self._readers),
+                hint="use one of: " + ", ".join(self._readers),
                 read_models=list(self._readers),
             )
         request = reader.route.parse(segments, scope["query_string"])

@@ -190,7 +190,7 @@ class Freshness:
         lag = position.lag_seconds()
         return NotCoveredError(
             f"{model} covers {position.lsn} and did not reach {token} within {bound:g} s",
-            remedy="repeat the request after Retry-After seconds, or leave the token out to read what is there now",
+            hint="repeat the request after Retry-After seconds, or leave the token out to read what is there now",
             headers={"Retry-After": "1"},
             token=str(token),
             covered_lsn=str(position.lsn),

@@ -196,12 +196,12 @@ def _problem() -> Schema:
         "type": "a urn that names the kind of problem",
         "title": "the kind in words",
         "detail": "what happened",
-        "remedy": "what to do",
+        "hint": "what to do",
         "field": "the parameter or header that is wrong, when there is one",
     }
     properties: Schema = {name: {"type": "string", "description": text} for name, text in texts.items()}
     properties["status"] = {"type": "integer"}
-    return {"type": "object", "required": ["type", "title", "status", "detail", "remedy"], "properties": properties}
+    return {"type": "object", "required": ["type", "title", "status", "detail", "hint"], "properties": properties}
 
 
 def _problem_response(text: str) -> Schema:

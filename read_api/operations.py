@@ -73,7 +73,7 @@ def operations_app(service: ReadService) -> _Operations:
         except TimeoutError:
             raise StoreUnavailableError(
                 f"Cassandra did not answer within {_READY_SECONDS:g} s",
-                remedy="repeat the request after Retry-After seconds",
+                hint="repeat the request after Retry-After seconds",
                 headers={"Retry-After": "1"},
             ) from None
         return JSONResponse(
@@ -99,9 +99,9 @@ def _problem(request: Request, error: Exception) -> ProblemError:
     if isinstance(error, HTTPException):
         if error.status_code == 404:
             return UnknownRouteError(
-                f"there is nothing at {request.url.path[:200]!r}", remedy="GET /read lists the routes, /docs shows them"
+                f"there is nothing at {request.url.path[:200]!r}", hint="GET /read lists the routes, /docs shows them"
             )
         if error.status_code == 405:
             return not_allowed(request.method, ("GET",))
-        return InvalidRequestError(error.detail, remedy="see /docs")
+        return InvalidRequestError(error.detail, hint="see /docs")
     return internal_fault()

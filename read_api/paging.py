@@ -73,5 +73,5 @@ def foreign_page() -> InvalidPageError:
     """The refusal of a page, whoever finds out."""
     return InvalidPageError(
         "page is garbled, or was made for another key, range, order or read model",
-        remedy="send next_page unchanged with the same path and parameters, or start again without page", field="page",
+        hint="send next_page unchanged with the same path and parameters, or start again without page", field="page",
     )  # fmt: skip

@@ -35,7 +35,7 @@ def parse_preferences(headers: Iterable[tuple[bytes, bytes]]) -> Preferences:
         if name == b"consistency-token":
             if token is not None:
                 raise InvalidRequestError(
-                    "Consistency-Token is given twice", remedy="give the newest one", field="Consistency-Token"
+                    "Consistency-Token is given twice", hint="give the newest one", field="Consistency-Token"
                 )
             token = parse_token(value.decode("latin-1").strip())
         elif name == b"prefer":
@@ -50,7 +50,7 @@ def _wait(preference: str, before: float | None) -> float | None:
     match = _WAIT.fullmatch(preference.lower())
     if match is None:
         raise InvalidRequestError(
-            f"the preference {preference[:40]!r} can't be read", remedy="write Prefer: wait=0.5", field="Prefer"
+            f"the preference {preference[:40]!r} can't be read", hint="write Prefer: wait=0.5", field="Prefer"
         )
     # The first one counts, as for any preference given twice.
     return float(match["seconds"]) if before is None else before

@@ -12,7 +12,7 @@ ProblemError
 ├── StoreNotSetUpError       503  Cassandra answers, but the tables are not there or are of another declaration
 └── InternalFaultError       500  a fault of this server; the log has it, the reply does not
 
-Each says what happened (`detail`) and what to do (`remedy`), and names the field when there is one.
+Each says what happened (`detail`) and what to do (`hint`), and names the field when there is one.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class ProblemError(Exception):
     slug: ClassVar[str] = "internal"
     title: ClassVar[str] = "Internal error"
 
-    def __init__(self, detail: str, *, remedy: str, headers: dict[str, str] | None = None, **members: Any) -> None:
+    def __init__(self, detail: str, *, hint: str, headers: dict[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.remedy = remedy
+        self.hint = hint
         self.headers = headers or {}
         self.members = members
 
@@ -47,7 +47,7 @@ class ProblemError(Exception):
                 "title": self.title,
                 "status": self.status,
                 "detail": self.detail,
-                "remedy": self.remedy,
+                "hint": self.hint,
                 **self.members,
             }
         )
@@ -114,11 +114,11 @@ class InternalFaultError(ProblemError):
 def not_allowed(method: str, allowed: Sequence[str]) -> MethodNotAllowedError:
     """The refusal of a method."""
     names = ", ".join(allowed)
-    return MethodNotAllowedError(f"{method[:20]} is not allowed here", remedy=f"use {names}", headers={"Allow": names})
+    return MethodNotAllowedError(f"{method[:20]} is not allowed here", hint=f"use {names}", headers={"Allow": names})
 
 
 def internal_fault() -> InternalFaultError:
     """What a client learns of a fault of this server."""
     return InternalFaultError(
-        "the server failed to answer; its log says why", remedy="report the time of the request to whoever runs it"
+        "the server failed to answer; its log says why", hint="report the time of the request to whoever runs it"
     )

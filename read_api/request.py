@@ -72,7 +72,7 @@ class ReadRequest:
         if self.token is not None:
             raise InvalidRequestError(
                 "the token is given in the URL and in the header Consistency-Token",
-                remedy="give it once", field="token",
+                hint="give it once", field="token",
             )  # fmt: skip
         return replace(self, token=token)
 
@@ -112,7 +112,7 @@ class Route:
         if len(segments) != len(table.partition_key):
             raise UnknownRouteError(
                 f"{table.name} takes {len(table.partition_key)} key part(s) in its path, not {len(segments)}",
-                remedy=f"GET {self.template}; write a slash within a value as %2F",
+                hint=f"GET {self.template}; write a slash within a value as %2F",
             )
         partition = tuple(
             _typed(name, table.columns[name], _decoded(name, segment))
@@ -121,7 +121,7 @@ class Route:
         if len(partition) == 1 and partition[0] in ("", b""):
             raise InvalidValueError(
                 f"{table.partition_key[0]} is empty: Cassandra holds no such partition",
-                remedy="give the key", field=table.partition_key[0],
+                hint="give the key", field=table.partition_key[0],
             )  # fmt: skip
         if not query_string:
             return ReadRequest(query=Query(model=table.name, partition=partition), limit=self.default_limit)
@@ -144,16 +144,16 @@ class Route:
             pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
         except ValueError as error:
             raise InvalidRequestError(
-                f"the query string can't be read: {error}", remedy="percent-encode the parameters as UTF-8"
+                f"the query string can't be read: {error}", hint="percent-encode the parameters as UTF-8"
             ) from error
         for name, value in pairs:
             if name not in known:
                 raise InvalidRequestError(
                     f"{self.table.name} has no parameter {name[:80]!r}",
-                    remedy="use one of: " + ", ".join(known), field=name[:80],
+                    hint="use one of: " + ", ".join(known), field=name[:80],
                 )  # fmt: skip
             if name in given:
-                raise InvalidRequestError(f"{name} is given twice", remedy=f"give {name} once", field=name)
+                raise InvalidRequestError(f"{name} is given twice", hint=f"give {name} once", field=name)
             given[name] = value
         return given
 
@@ -167,12 +167,12 @@ class Route:
                 field = name if name in given else f"{name}.{ends[0]}"
                 raise InvalidRequestError(
                     f"{field} can't be used without an equality on {open_column}, which comes before it in the key",
-                    remedy=f"give {open_column}=<value>, or leave {field} out", field=field,
+                    hint=f"give {open_column}=<value>, or leave {field} out", field=field,
                 )  # fmt: skip
             if name in given and ends:
                 raise InvalidRequestError(
                     f"{name} has both an equality and a range",
-                    remedy=f"give {name} or {name}.{ends[0]}, not both", field=f"{name}.{ends[0]}",
+                    hint=f"give {name} or {name}.{ends[0]}, not both", field=f"{name}.{ends[0]}",
                 )  # fmt: skip
             if name in given:
                 equals.append(_typed(name, kind, given[name]))
@@ -183,7 +183,7 @@ class Route:
                 if len(both) == 2:
                     raise InvalidRequestError(
                         f"{name} has two {'lower' if 'gt' in side else 'upper'} ends",
-                        remedy=f"give {name}.{both[0]} or {name}.{both[1]}, not both", field=f"{name}.{both[1]}",
+                        hint=f"give {name}.{both[0]} or {name}.{both[1]}, not both", field=f"{name}.{both[1]}",
                     )  # fmt: skip
                 for operator in both:
                     field = f"{name}.{operator}"
@@ -196,7 +196,7 @@ class Route:
         if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= self.max_limit):
             raise InvalidValueError(
                 f"limit is {text[:40]!r}: expected a whole number from 1 to {self.max_limit}",
-                remedy="lower the limit and follow next_page for the rest", field="limit",
+                hint="lower the limit and follow next_page for the rest", field="limit",
             )  # fmt: skip
         return int(text)
 
@@ -208,7 +208,7 @@ def parse_token(text: str) -> Lsn:
     except InvalidLsnError as error:
         raise InvalidTokenError(
             f"the consistency token {error}",
-            remedy="send the token of a command's reply unchanged, as 16/B374D848", field="Consistency-Token",
+            hint="send the token of a command's reply unchanged, as 16/B374D848", field="Consistency-Token",
         ) from error  # fmt: skip
 
 
@@ -216,7 +216,7 @@ def _order(text: str | None) -> bool:
     if text not in (None, FORWARD, REVERSED):
         raise InvalidValueError(
             f"order is {text[:40]!r}: expected {FORWARD} or {REVERSED}",
-            remedy=f"leave order out for the declared order, or give {REVERSED}", field="order",
+            hint=f"leave order out for the declared order, or give {REVERSED}", field="order",
         )  # fmt: skip
     return text == REVERSED
 
@@ -226,7 +226,7 @@ def _decoded(name: str, segment: bytes) -> str:
         return unquote_to_bytes(segment).decode()
     except UnicodeDecodeError as error:
         raise InvalidValueError(
-            f"{name} is not UTF-8", remedy="percent-encode the value's UTF-8 bytes", field=name
+            f"{name} is not UTF-8", hint="percent-encode the value's UTF-8 bytes", field=name
         ) from error
 
 
@@ -235,5 +235,5 @@ def _typed(field: str, kind: ValueType, text: str) -> Any:
         return read_literal(kind, text)
     except LiteralError as error:
         raise InvalidValueError(
-            f"{field} is {text[:80]!r}: {error}", remedy="give the value in the form shown", field=field
+            f"{field} is {text[:80]!r}: {error}", hint="give the value in the form shown", field=field
         ) from error

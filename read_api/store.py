@@ -204,7 +204,7 @@ async def _completed(response: ResponseFuture) -> Rows:
 
 
 def _unavailable(what: str) -> StoreUnavailableError:
-    return StoreUnavailableError(what, remedy="repeat the request after Retry-After seconds", headers=_RETRY_AFTER)
+    return StoreUnavailableError(what, hint="repeat the request after Retry-After seconds", headers=_RETRY_AFTER)
 
 
 def _translated(error: Exception, *, paged: bool) -> ProblemError | Exception:
@@ -213,12 +213,12 @@ def _translated(error: Exception, *, paged: bool) -> ProblemError | Exception:
         text = str(error)
         if "does not exist" in text or "unconfigured table" in text:
             return StoreNotSetUpError(
-                "the read models' tables are not in Cassandra", remedy="run `projector setup`", headers=_RETRY_AFTER
+                "the read models' tables are not in Cassandra", hint="run `projector setup`", headers=_RETRY_AFTER
             )
         if "Undefined column" in text:
             return StoreNotSetUpError(
                 "a table in Cassandra was made for another declaration of this read model",
-                remedy="run `projector setup`, and serve the declarations that the projector runs",
+                hint="run `projector setup`, and serve the declarations that the projector runs",
                 headers=_RETRY_AFTER,
             )
         return foreign_page() if paged else error

@@ -169,7 +169,7 @@ def refusal(response: httpx.Response, status: int) -> dict[str, Any]:
     problem: dict[str, Any] = response.json()
     assert problem["status"] == status
     assert problem["detail"]
-    assert problem["remedy"]
+    assert problem["hint"]
     return problem
 
 
@@ -505,12 +505,12 @@ def test_tables_that_are_not_there(place: Place) -> None:
 
     async def check() -> None:
         async with serving(place.settings, [lonely]) as get:
-            assert "projector setup" in refusal(await get("/read/lonely/a"), 503)["remedy"]
+            assert "projector setup" in refusal(await get("/read/lonely/a"), 503)["hint"]
             place.session.execute(cassandra_table(lonely, keyspace).create())
             assert (await get("/read/lonely/a")).json()["rows"] == []
             place.session.execute(f"DROP TABLE {keyspace}.{POSITIONS}")
             await asyncio.sleep(0.05)
-            assert "projector setup" in refusal(await get("/read/lonely/a"), 503)["remedy"]
+            assert "projector setup" in refusal(await get("/read/lonely/a"), 503)["hint"]
 
     asyncio.run(check())
 

@@ -132,7 +132,7 @@ def test_a_store_that_fails_while_waiting_is_the_problem_and_heals() -> None:
         waiter = asyncio.create_task(positions.at_least("m", Lsn(9), 5))
         failing = asyncio.create_task(positions.at_least("m", Lsn(9), 0.1))
         await asyncio.sleep(0.02)
-        source.failure = StoreUnavailableError("away", remedy="wait")
+        source.failure = StoreUnavailableError("away", hint="wait")
         with pytest.raises(StoreUnavailableError):
             await failing
         source.failure, source.lsn = None, 9

@@ -65,4 +65,4 @@ def test_any_text_is_refused_with_a_remedy(text: str) -> None:
     with pytest.raises(InvalidPageError) as caught:
         SEAL.open(text, QUERY)
     assert caught.value.members["field"] == "page"
-    assert caught.value.remedy
+    assert caught.value.hint

@@ -123,14 +123,14 @@ def test_refusals_name_the_field(query: str, status: int, field: str | None) -> 
     with pytest.raises(ProblemError) as caught:
         ROUTE.parse(KEY, query.encode())
     assert (caught.value.status, caught.value.members.get("field")) == (status, field)
-    assert caught.value.remedy
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("segments", [[], [b"home"], [*KEY, b""], [*KEY, b"x"]])
 def test_another_number_of_key_parts_is_no_route(segments: list[bytes]) -> None:
     with pytest.raises(UnknownRouteError) as caught:
         ROUTE.parse(segments, b"")
-    assert "/read/entries_by_place/{place}/{day}" in caught.value.remedy
+    assert "/read/entries_by_place/{place}/{day}" in caught.value.hint
 
 
 def test_order_needs_a_clustering_key() -> None:

@@ -85,13 +85,13 @@ def test_every_kind_has_a_schema_that_may_be_null(kind: Kind) -> None:
 
 
 def test_a_problem_says_what_and_what_to_do() -> None:
-    body = json.loads(NotCoveredError("late", remedy="wait", lag_seconds=1.5).body())
+    body = json.loads(NotCoveredError("late", hint="wait", lag_seconds=1.5).body())
     assert body == {
         "type": "urn:lockstep:problem:token-not-covered",
         "title": "The read model has not reached the token yet",
         "status": 503,
         "detail": "late",
-        "remedy": "wait",
+        "hint": "wait",
         "lag_seconds": 1.5,
     }
 
