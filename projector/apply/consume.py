@@ -2,7 +2,9 @@
 
 A transaction is handed on once, when its END is there and its changes are complete; what ends at or below the position
 is a repetition and is passed over. Changes are collected by transaction id, so records of two writers that overlapped
-(a paused relay that woke up) are told apart. Repeated records are recognized by their order within the transaction.
+(a paused relay that woke up) are told apart. Repeated records are recognized by their order within the transaction:
+what stands at one place of one transaction is the same from every writer, so two that send the same transaction at the
+same time complete each other, and a repeated BEGIN drops nothing that is known to be right.
 
 An END whose changes are incomplete may be the tail of a failed delivery that the relay sent again afterwards: it is
 remembered, and unless the whole transaction follows before anything later is handed on, `LogGapError` stops the worker.
@@ -21,12 +23,12 @@ class LogGapError(RuntimeError):
 
 
 class _Open:
-    """A transaction that has begun."""
+    """A transaction that has begun; its changes are those from the first on without a gap."""
 
-    def __init__(self, first_offset: int) -> None:
+    def __init__(self, begin_id: str, first_offset: int) -> None:
+        self.begin_id = begin_id
         self.first_offset = first_offset
         self.changes = Changes()
-        self.broken = False
 
 
 class Assembler:
@@ -72,20 +74,15 @@ class Assembler:
         if place.id != self._last_id:
             self._last_id, self._last = place.id, self._open.get(place.id.partition(":")[0])
         transaction = self._last
-        if transaction is None or transaction.broken:
-            return
-        expected = transaction.changes.count + 1
-        if place.total_order == expected:
+        if transaction is not None and place.total_order == transaction.changes.count + 1:
             transaction.changes.append(record, value)
-        elif place.total_order > expected:
-            transaction.broken = True
 
     def _boundary(self, record: Record, offset: int) -> Transaction | Heartbeat | None:
         self._last_id = None
         if record.status == "BEGIN":
             if record.id is None:
                 raise LogRecordError("a BEGIN without id")
-            self._begin(record.id.partition(":")[0], offset)
+            self._begin(record.id, offset)
             return None
         if record.status == "END":
             return self._end(record, offset)
@@ -93,31 +90,35 @@ class Assembler:
             return self._heartbeat(record, offset)
         raise LogRecordError("neither a change, nor BEGIN or END, nor a heartbeat")
 
-    def _begin(self, xid: str, offset: int) -> None:
-        if xid == SNAPSHOT_XID:
-            self.waiting_for_snapshot = False
-        if self.waiting_for_snapshot:
-            return
-        unfinished = self._open.pop(xid, None)
+    def _begin(self, begin_id: str, offset: int) -> None:
+        xid = begin_id.partition(":")[0]
+        unfinished = self._open.get(xid)
         if unfinished is not None:
+            if unfinished.begin_id == begin_id and xid != SNAPSHOT_XID:  # two snapshots may read rows in another order
+                return
             unfinished.changes.close()
-        self._open[xid] = _Open(offset)
+        self._open[xid] = _Open(begin_id, offset)
 
     def _end(self, record: Record, offset: int) -> Transaction | None:
         xid, _, lsn_text = (record.id or "").partition(":")
         if not lsn_text.isdigit() or record.event_count is None:
             raise LogRecordError(f"an END without event_count, or whose id {record.id!r} does not end in an LSN")
         lsn = int(lsn_text)
-        transaction = self._open.pop(xid, None)
+        transaction = self._open.get(xid)
+        complete = transaction is not None and transaction.changes.count == record.event_count
+        if xid == SNAPSHOT_XID and complete:
+            self.waiting_for_snapshot = False
         if lsn <= self._lsn or self.waiting_for_snapshot:
             if transaction is not None:
+                del self._open[xid]
                 transaction.changes.close()
             return None
-        if transaction is None or transaction.broken or transaction.changes.count != record.event_count:
+        if transaction is None or not complete:
             if self._gap is None or lsn < self._gap[0]:
                 self._gap = (lsn, offset)
             return None
         self._check_gap(lsn, offset)
+        del self._open[xid]
         self._lsn = lsn
         return Transaction(lsn, _micros(record), transaction.changes, self._next_offset(offset))
 

@@ -225,7 +225,8 @@ class Scalars:
             _require(operand, Kind.TEXT, clause)
             if operand.type.fixed_width_text or operand.type.collation == "enum":
                 raise RefusedError(_text(clause), "LIKE takes text or varchar: cast the column to text")
-        escape = clause.modifiers.get("escape", "\\")
+        escape = clause.modifiers.get("escape")
+        escape = "\\" if escape is None else escape
         if not isinstance(escape, str) or len(escape) != 1:
             raise RefusedError(_text(clause), "the ESCAPE of LIKE must be one character")
         if not isinstance(right, Constant):
@@ -426,7 +427,7 @@ def compare(sign: str, left: Expression, right: Expression, clause: Any) -> Expr
         if operand.type.fixed_width_text:
             raise RefusedError(_text(clause), "char(n) ignores trailing spaces: cast it to text")
     if sign not in ("=", "<>"):
-        collations = {operand.type.collation for operand in (left, right) if not isinstance(operand, Constant)}
+        collations = {operand.type.collation for operand in (left, right)}
         if left.type.kind is Kind.TEXT and not collations & set(_BYTEWISE):
             raise RefusedError(_text(clause), 'the order of text depends on the collation: write x.collate("C")')
         if left.type.kind is Kind.BOOLEAN:
