@@ -22,6 +22,8 @@ Rules that a reader may rely on:
   consistent point.
 - A primary-key change is a ``d`` (with the old key in ``before``), then a ``c``. A ``d`` has at least its key in
   ``before``.
+- The ``c`` of a primary-key change may hold `UNAVAILABLE` too: the value is that of the row which the ``d`` before it
+  deletes, so a reader that fills it in must keep that row until then.
 - A truncate is one ``t`` record a table, with neither before nor after.
 - A truncate's key is null, as Debezium's is.
 - ``history`` names the server and timeline whose LSN the record carries, so whoever goes on from a position knows which

@@ -12,6 +12,7 @@ Not promised: that what was emitted reached the log. The caller starts over with
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable
 from typing import Final
@@ -73,7 +74,7 @@ class Transactions:
             if tag == 67 and len(frame) == _PAYLOAD + 26:
                 return self._commits(*LAYOUT_COMMIT.unpack_from(frame, _PAYLOAD + 1))
             return self._other(frame[_PAYLOAD:])
-        except (IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
+        except (IndexError, KeyError, UnicodeDecodeError, OverflowError, struct.error) as error:
             raise PgoutputError(
                 f"pgoutput message {frame[_PAYLOAD : _PAYLOAD + 1]!r} of {len(frame)} bytes can't be read: {error!r}",
                 hint="The replication stream is damaged or of an unknown version; report it with the server's version",
