@@ -20,11 +20,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from cassandra import ConsistencyLevel, DriverException, InvalidRequest
-from cassandra.cluster import NoHostAvailable, Session
+from cassandra import ConsistencyLevel, InvalidRequest
+from cassandra.cluster import Session
 from cassandra.protocol import (
     ErrorMessage,
     InvalidRequestException,
@@ -39,7 +38,6 @@ from projections.cassandra_table import POSITIONS, CassandraTable
 from projector.cassandra.batches import Bounds, batches, by_partition
 from projector.cassandra.encode import Row, RowEncoder
 from projector.cassandra.errors import (
-    CassandraUnreachableError,
     MissingTableError,
     RefusedRow,
     RefusedRowError,
@@ -48,6 +46,8 @@ from projector.cassandra.errors import (
 )
 from projector.cassandra.lanes import Lanes, NoLaneError
 from projector.cassandra.progress import Position, position_rows, positions_table, read_positions
+from projector.cassandra.ring import Ring, ring_of
+from projector.cassandra.statements import Request, Statement, prepare
 
 _log = get_logger(__name__)
 _FIRST_PAUSE = 0.02
@@ -55,45 +55,8 @@ _LONGEST_PAUSE = 2.0
 _BUSY_PAUSE = 0.001
 _LOOK_AROUND = 0.1  # the longest wait between looks at the stop event
 _LOG_EVERY = 5.0
+_RING_SECONDS = 30.0
 _SERVER_ERRORS = 6  # how often a single row may be answered with "server error" before it counts as refused
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Statement:
-    """A prepared INSERT or DELETE. `prepared` is kept so that the driver prepares it on nodes that join."""
-
-    encoder: RowEncoder
-    cql: str
-    prepared: Any
-    keys_only: bool
-
-    @property
-    def table(self) -> str:
-        return self.encoder.table.name
-
-    def bind(self, rows: Sequence[Row]) -> list[bytes]:
-        bind = self.encoder.bind_keys if self.keys_only else self.encoder.bind
-        return bind(self.prepared.query_id, rows)
-
-    @property
-    def overhead(self) -> int:
-        return self.encoder.key_overhead if self.keys_only else self.encoder.row_overhead
-
-
-class _Request:
-    """A batch that is not acknowledged yet. `attempt` tells late answers to earlier sendings apart."""
-
-    __slots__ = ("attempt", "connection", "entries", "retries", "rows", "sent_at", "statement", "timestamp")
-
-    def __init__(self, statement: _Statement, rows: Sequence[Row], entries: Sequence[bytes], timestamp: int) -> None:
-        self.statement = statement
-        self.rows = rows
-        self.entries = entries
-        self.timestamp = timestamp
-        self.attempt = 0
-        self.retries = 0
-        self.sent_at = 0.0
-        self.connection: Any = None
 
 
 class Writer:
@@ -126,16 +89,17 @@ class Writer:
         self._timeout = request_timeout_s
         self._stop = stop or threading.Event()
         self._on_retry = on_retry or (lambda kind: None)
-        self._upserts: dict[str, _Statement] = {}
-        self._deletes: dict[str, _Statement] = {}
-        self._sent: dict[int, _Request] = {}  # by id(), in the order of sending: the first is the oldest
-        self._ready: deque[_Request] = deque()
-        self._paused: list[tuple[float, int, _Request]] = []
+        self._upserts: dict[str, Statement] = {}
+        self._deletes: dict[str, Statement] = {}
+        self._sent: dict[int, Request] = {}  # by id(), in the order of sending: the first is the oldest
+        self._ready: deque[Request] = deque()
+        self._paused: list[tuple[float, int, Request]] = []
         self._sequence = itertools.count()
         self._refused: list[RefusedRow] = []
         self._failing_since: float | None = None
         self._logged: dict[str, float] = {}
         self._unlogged: dict[str, int] = {}
+        self._rings: dict[str, tuple[Any, float, Ring | None]] = {}
         self._prepared_at: dict[tuple[Any, str], float] = {}
 
     # -- what a worker calls ------------------------------------------------------------------------------------------
@@ -143,8 +107,8 @@ class Writer:
     def prepare(self, table: CassandraTable) -> None:
         """Prepare a table's INSERT and DELETE; raises MissingTableError or CassandraUnreachableError."""
         encoder = RowEncoder(table)
-        self._upserts[table.name] = self._prepare(encoder, table.insert(), keys_only=False)
-        self._deletes[table.name] = self._prepare(encoder, table.delete(), keys_only=True)
+        self._upserts[table.name] = prepare(self._session, encoder, table.insert(), keys_only=False)
+        self._deletes[table.name] = prepare(self._session, encoder, table.delete(), keys_only=True)
 
     def upsert(self, table_name: str, rows: Sequence[Row], timestamp: int) -> None:
         """Send whole rows (replica values in the order of the table's columns; None is written as null).
@@ -202,19 +166,7 @@ class Writer:
     def _open(self) -> int:
         return len(self._sent) + len(self._ready) + len(self._paused)
 
-    def _prepare(self, encoder: RowEncoder, cql: str, *, keys_only: bool) -> _Statement:
-        table = encoder.table
-        try:
-            prepared = self._session.prepare(cql)
-        except (InvalidRequest, RequestValidationException) as error:
-            raise MissingTableError(
-                f"{table.qualified} is missing or differs from its declaration ({error}): run `projector setup`"
-            ) from error
-        except (NoHostAvailable, DriverException, ErrorMessage) as error:
-            raise CassandraUnreachableError(f"{table.qualified} can't be prepared: {error}") from error
-        return _Statement(encoder=encoder, cql=cql, prepared=prepared, keys_only=keys_only)
-
-    def _write(self, statement: _Statement, rows: Sequence[Row], timestamp: int) -> None:
+    def _write(self, statement: Statement, rows: Sequence[Row], timestamp: int) -> None:
         width = len(statement.encoder.table.partition_key)
         rows = by_partition(rows, width)
         try:
@@ -222,26 +174,56 @@ class Writer:
         except ValueError:
             rows = self._refuse_unencodable(statement, rows)
             entries = statement.bind(rows)
-        for first, last in batches(rows, entries, width, statement.overhead, self._bounds):
-            while self._open >= self._limit:
-                self._turn()
-            self._send(_Request(statement, rows[first:last], entries[first:last], timestamp))
+        ring = self._ring(statement.encoder.table.keyspace)
+        if ring is None:
+            self._write_batches(statement, rows, entries, timestamp, ())
+        else:
+            head = 5 + len(statement.prepared.query_id)
+            for replicas, indexes in ring.group(entries, head, width).items():
+                own = [rows[i] for i in indexes]
+                self._write_batches(statement, own, [entries[i] for i in indexes], timestamp, replicas)
         while self._ready:
             self._turn()
 
-    def _refuse_unencodable(self, statement: _Statement, rows: Sequence[Row]) -> list[Row]:
+    def _write_batches(
+        self,
+        statement: Statement,
+        rows: Sequence[Row],
+        entries: Sequence[bytes],
+        timestamp: int,
+        replicas: tuple[Any, ...],
+    ) -> None:
+        width = len(statement.encoder.table.partition_key)
+        turn = 0
+        for first, last in batches(rows, entries, width, statement.overhead, self._bounds):
+            while self._open >= self._limit:
+                self._turn()
+            request = Request(statement, rows[first:last], entries[first:last], timestamp)
+            request.replicas = replicas[turn:] + replicas[:turn]
+            turn = (turn + 1) % len(replicas) if replicas else 0
+            self._send(request)
+
+    def _ring(self, keyspace: str) -> Ring | None:
+        # The driver makes another token map when nodes come or go; a keyspace's replication may change without one.
+        seen, now = self._session.cluster.metadata.token_map, time.monotonic()
+        known = self._rings.get(keyspace)
+        if known is None or known[0] is not seen or known[1] < now:
+            known = self._rings[keyspace] = (seen, now + _RING_SECONDS, ring_of(self._session, keyspace))
+        return known[2]
+
+    def _refuse_unencodable(self, statement: Statement, rows: Sequence[Row]) -> list[Row]:
         refusals = dict(statement.encoder.refusals(rows, keys_only=statement.keys_only))
         self._refused += refusals.values()
         return [row for index, row in enumerate(rows) if index not in refusals]
 
-    def _send(self, request: _Request) -> None:
+    def _send(self, request: Request) -> None:
         request.attempt += 1
         request.sent_at = time.monotonic()
         # Registered before it is sent: the answer may be there before `send` returns.
         self._sent[id(request)] = request
         try:
             request.connection = self._lanes.send(
-                (request.entries, self._consistency, request.timestamp), request, request.attempt
+                (request.entries, self._consistency, request.timestamp), request, request.attempt, request.replicas
             )
         except NoLaneError as error:
             del self._sent[id(request)]
@@ -276,7 +258,7 @@ class Writer:
         if self._sent and next(iter(self._sent.values())).sent_at + self._timeout < now:
             self._give_up_late(now)
 
-    def _answered(self, request: _Request, attempt: int, answer: Any) -> None:
+    def _answered(self, request: Request, attempt: int, answer: Any) -> None:
         if request.attempt != attempt or self._sent.pop(id(request), None) is None:
             return  # an answer to a sending that was given up
         if answer is None:
@@ -299,14 +281,16 @@ class Writer:
         elif self._failing_since is not None:  # written, with a warning that the driver has logged
             self._recovered()
 
-    def _split_or_refuse(self, request: _Request, cause: ErrorMessage) -> None:
+    def _split_or_refuse(self, request: Request, cause: ErrorMessage) -> None:
         if len(request.rows) == 1:
             self._refused.append(request.statement.encoder.refused(request.rows[0], cause.summary_msg()))
             return
         for row, entry in zip(request.rows, request.entries, strict=True):
-            self._ready.append(_Request(request.statement, (row,), (entry,), request.timestamp))
+            single = Request(request.statement, (row,), (entry,), request.timestamp)
+            single.replicas = request.replicas
+            self._ready.append(single)
 
-    def _prepare_again(self, request: _Request, cause: BaseException) -> None:
+    def _prepare_again(self, request: Request, cause: BaseException) -> None:
         connection, cql = request.connection, request.statement.cql
         place = (connection.endpoint, cql)
         if self._prepared_at.get(place, 0.0) <= request.sent_at:
@@ -341,7 +325,7 @@ class Writer:
 
     # -- another try --------------------------------------------------------------------------------------------------
 
-    def _retry(self, request: _Request, kind: str, cause: BaseException) -> None:
+    def _retry(self, request: Request, kind: str, cause: BaseException) -> None:
         self._count(kind, request, cause)
         if self._stop.is_set():
             self._abandon()
@@ -353,10 +337,10 @@ class Writer:
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(request.retries - 1, 16))
         self._pause(request, pause * random.uniform(0.5, 1.0))  # noqa: S311 (spreads resends, no secret)
 
-    def _pause(self, request: _Request, seconds: float) -> None:
+    def _pause(self, request: Request, seconds: float) -> None:
         heapq.heappush(self._paused, (time.monotonic() + seconds, next(self._sequence), request))
 
-    def _count(self, kind: str, request: _Request, cause: BaseException) -> None:
+    def _count(self, kind: str, request: Request, cause: BaseException) -> None:
         self._on_retry(kind)
         now = time.monotonic()
         if self._failing_since is None:
