@@ -46,6 +46,8 @@ def unavailable(error: Exception) -> CommandApiError | None:
         return UnavailableError("no connection to the database became free in time")
     if isinstance(error, (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)):
         return UnavailableError("the database took too long, for example waiting for another command's lock")
+    if isinstance(error, psycopg.errors.FeatureNotSupported):
+        return UnavailableError("the database's schema changed meanwhile")
     if isinstance(error, (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)):
         return UnavailableError("the database's schema is not the expected one", hint="run: command-api migrate")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):

@@ -55,11 +55,16 @@ class _TryAgainError(Exception):
 
 @dataclass
 class _Progress:
-    """How far an attempt got, for judging what an error means."""
+    """How far an attempt got, for judging what an error means; `in_doubt` outlives it: an earlier one may have committed."""
 
     commit_sent: bool = False
     committed: StoredReply | None = None
     repeated: bool = False
+    in_doubt: bool = False
+
+    def restart(self) -> None:
+        """Begin another attempt."""
+        self.commit_sent, self.committed, self.repeated = False, None, False
 
 
 class Executor:
@@ -82,21 +87,31 @@ class Executor:
                     reraise=True,
                 ):
                     with attempt:
-                        progress = _Progress()
+                        progress.restart()
                         return await self._attempt(work, key, progress)
         except _TryAgainError as error:
             raise error.final from error
         except TimeoutError as error:
-            if progress.commit_sent:
+            if progress.commit_sent or progress.in_doubt:
                 raise OutcomeUnknownError("the database did not answer the commit in time") from error
             raise UnavailableError("the database did not answer in time") from error
+        except UnavailableError as error:
+            # "Nothing was written" holds for the last attempt only.
+            raise OutcomeUnknownError(error.detail) if progress.in_doubt else error from error
         raise AssertionError("unreachable: the last attempt is raised again")
 
     async def _attempt(self, work: Work, key: Key | None, progress: _Progress) -> Reply:
         connection: Connection | None = None
         try:
             async with self._database.connection() as connection:
-                reply = progress.committed = await self._transact(connection, work, key, progress)
+                try:
+                    reply = await self._transact(connection, work, key, progress)
+                except psycopg.errors.FeatureNotSupported:
+                    # A prepared statement whose result has another type since a migration. The rollback has made
+                    # psycopg forget its statements, so on this same connection it prepares them anew.
+                    progress.restart()
+                    reply = await self._transact(connection, work, key, progress)
+                progress.committed = reply
                 token = reply.token or await idempotency.token(connection, key)
                 return Reply(stored=reply, token=Lsn.parse(token), repeated=progress.repeated)
         except psycopg.Error as error:
@@ -137,6 +152,7 @@ class Executor:
             await self._database.drop_broken()
             if not progress.commit_sent:
                 return _TryAgainError(known)
+            progress.in_doubt = True
             unknown = OutcomeUnknownError("the connection to the database ended while the command was committing")
             return unknown if key is None else _TryAgainError(unknown)
         if isinstance(error, (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)):

@@ -646,6 +646,14 @@ def test_a_connection_lost_before_the_commit_is_another_try(api: Api) -> None:
     assert api.rows("select name, version from users where user_id = %s", user_id) == [("Eve", 2)]
 
 
+def test_a_column_type_that_changes_while_running_fails_no_command(api: Api) -> None:
+    for _ in range(30):  # every connection has its statement prepared
+        api.product("1.25")
+    api.admin.execute("alter table products alter price type numeric(14,3)")
+    for _ in range(30):
+        assert api.post("/products", {"name": "Pen", "price": "1.25"}).status_code == 201
+
+
 def test_a_lock_held_too_long_is_503_and_writes_nothing(start: Callable[..., Api]) -> None:
     api = start(timeout_ms=300)
     user_id = api.user()

@@ -31,14 +31,20 @@ class Wire:
         self.port: int = self._listener.getsockname()[1]
         self._marker: bytes | None = None
         self._deliver = False
+        self._last = False
         self.cuts = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut(self, marker: bytes, *, deliver: bool) -> None:
-        """End the connection that next sends `marker`: before the server gets it, or once the server has answered."""
-        self._marker, self._deliver = marker, deliver
+    def cut(self, marker: bytes, *, deliver: bool, last: bool = False) -> None:
+        """End the connection that next sends `marker`: before the server gets it, or once the server has answered.
+
+        last: take no connection after that.
+        """
+        self._marker, self._deliver, self._last = marker, deliver, last
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accept, which would hold the port
         self._listener.close()
 
     def _accept(self) -> None:
@@ -57,6 +63,8 @@ class Wire:
                     if ready is client and self._marker is not None and self._marker in data:
                         self._marker, deliver = None, self._deliver
                         self.cuts += 1
+                        if self._last:
+                            self.close()
                         if deliver:
                             server.sendall(data)
                             server.recv(65_536)
@@ -83,7 +91,7 @@ def http(wire: Wire, database: str, postgres: Postgres) -> Iterator[httpx.Client
     )
     settings = Settings(
         postgres=Postgres(admin=database, command_api=conninfo),  # type: ignore[arg-type]
-        command_api=CommandApi(port=0, pool_size=1),
+        command_api=CommandApi(port=0, pool_size=1, timeout_ms=2_000),
     )
     server, listener = prepare(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -125,6 +133,16 @@ def test_without_a_key_an_unanswered_commit_is_said_to_be_unknown(
     assert reply.json()["type"] == "urn:lockstep:problem:outcome-unknown"
     assert "Idempotency-Key" in reply.json()["hint"]
     assert _users(database) == int(delivered)
+
+
+def test_a_commit_in_doubt_is_not_called_unwritten_when_the_next_try_finds_no_database(
+    wire: Wire, http: httpx.Client, database: str
+) -> None:
+    wire.cut(b"COMMIT", deliver=True, last=True)
+    reply = http.post("/users", json={"name": "Ada"}, headers={"Idempotency-Key": "k"})
+    assert reply.status_code == 503
+    assert reply.json()["type"] == "urn:lockstep:problem:outcome-unknown"
+    assert _users(database) == 1
 
 
 def test_a_connection_lost_before_the_commit_is_another_try(wire: Wire, http: httpx.Client, database: str) -> None:
