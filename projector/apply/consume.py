@@ -72,7 +72,7 @@ class Assembler:
         if record.op not in ("c", "u", "d", "r", "t"):
             raise LogRecordError(f"unknown op {record.op!r}")
         if place.id != self._last_id:
-            self._last_id, self._last = place.id, self._open.get(place.id.partition(":")[0])
+            self._last_id, self._last = place.id, self._open.get(_name(place.id))
         transaction = self._last
         if transaction is not None and place.total_order == transaction.changes.count + 1:
             transaction.changes.append(record, value)
@@ -80,8 +80,8 @@ class Assembler:
     def _boundary(self, record: Record, offset: int) -> Transaction | Heartbeat | None:
         self._last_id = None
         if record.status == "BEGIN":
-            if record.id is None:
-                raise LogRecordError("a BEGIN without id")
+            if record.id is None or not record.id.partition(":")[2].isdigit():
+                raise LogRecordError(f"a BEGIN whose id {record.id!r} does not end in an LSN")
             self._begin(record.id, offset)
             return None
         if record.status == "END":
@@ -91,26 +91,27 @@ class Assembler:
         raise LogRecordError("neither a change, nor BEGIN or END, nor a heartbeat")
 
     def _begin(self, begin_id: str, offset: int) -> None:
-        xid = begin_id.partition(":")[0]
-        unfinished = self._open.get(xid)
+        name = _name(begin_id)
+        unfinished = self._open.get(name)
         if unfinished is not None:
-            if unfinished.begin_id == begin_id and xid != SNAPSHOT_XID:  # two snapshots may read rows in another order
+            if unfinished.begin_id == begin_id and name != begin_id:  # two snapshots may read rows in another order
                 return
             unfinished.changes.close()
-        self._open[xid] = _Open(begin_id, offset)
+        self._open[name] = _Open(begin_id, offset)
 
     def _end(self, record: Record, offset: int) -> Transaction | None:
-        xid, _, lsn_text = (record.id or "").partition(":")
+        end_id = record.id or ""
+        name, lsn_text = _name(end_id), end_id.partition(":")[2]
         if not lsn_text.isdigit() or record.event_count is None:
             raise LogRecordError(f"an END without event_count, or whose id {record.id!r} does not end in an LSN")
         lsn = int(lsn_text)
-        transaction = self._open.get(xid)
+        transaction = self._open.get(name)
         complete = transaction is not None and transaction.changes.count == record.event_count
-        if xid == SNAPSHOT_XID and complete:
+        if complete and name == end_id:
             self.waiting_for_snapshot = False
         if lsn <= self._lsn or self.waiting_for_snapshot:
             if transaction is not None:
-                del self._open[xid]
+                del self._open[name]
                 transaction.changes.close()
             return None
         if transaction is None or not complete:
@@ -118,9 +119,17 @@ class Assembler:
                 self._gap = (lsn, offset)
             return None
         self._check_gap(lsn, offset)
-        del self._open[xid]
+        del self._open[name]
         self._lsn = lsn
+        self._drop_passed_snapshots()
         return Transaction(lsn, _micros(record), transaction.changes, self._next_offset(offset))
+
+    def _drop_passed_snapshots(self) -> None:
+        """An unfinished snapshot that can't be handed on any more must not hold back the offset to read on from."""
+        for name, transaction in list(self._open.items()):
+            if name == transaction.begin_id and int(name.partition(":")[2] or 0) <= self._lsn:
+                transaction.changes.close()
+                del self._open[name]
 
     def _heartbeat(self, record: Record, offset: int) -> Heartbeat | None:
         lsn = record.lsn or 0
@@ -147,6 +156,12 @@ class Assembler:
 
     def _next_offset(self, offset: int) -> int:
         return min((t.first_offset for t in self._open.values()), default=offset + 1)
+
+
+def _name(transaction_id: str) -> str:
+    """What tells transactions apart: the xid, whose LSN differs between BEGIN and END; of a snapshot the whole id."""
+    xid = transaction_id.partition(":")[0]
+    return transaction_id if xid == SNAPSHOT_XID else xid
 
 
 def _micros(record: Record) -> int:

@@ -69,6 +69,11 @@ def heartbeat(lsn: int) -> Entry:
 def disturbed(rng: Random, commits: Sequence[Commit]) -> list[Entry]:
     """The same history with repetitions, unfinished transactions, overlapping writers and heartbeats, in one order."""
     calm = records(commits)
+
+    def inside_snapshot(index: int) -> bool:
+        """A snapshot is never resumed: whoever begins again takes another one, whose id is its own."""
+        return commits[calm[index].commit or 0].xid == "snapshot"
+
     log: list[Entry] = []
     at, stale = 0, 0  # the writer of the hour's next record; the paused one's
     paused = False
@@ -76,10 +81,10 @@ def disturbed(rng: Random, commits: Sequence[Commit]) -> list[Entry]:
     while at < len(calm):
         roll = rng.random()
         if roll < 0.04:  # a writer dies or pauses; its successor begins at a transaction that it can't know to be whole
-            paused, stale = rng.random() < 0.5, at
+            paused, stale = rng.random() < 0.5 and not inside_snapshot(at), at
             begin = max(0, ended + 1 - rng.choice((0, 0, 1, 3)))
             at = next(i for i, entry in enumerate(calm) if entry.commit == begin) if begin < len(commits) else at
-        elif paused and stale < len(calm) and roll < 0.4:
+        elif paused and stale < len(calm) and roll < 0.4 and not inside_snapshot(stale):
             log.append(calm[stale])
             stale += 1
             paused = rng.random() < 0.8
