@@ -1,0 +1,89 @@
+"""``make bench``: every figure on one stack, printed as a table and written to ``.local/bench.json`` (name to number).
+
+Uses the servers that LOCKSTEP_TEST_… name, or starts the embedded ones. ``python -m tests.bench relay lag`` measures a
+part. Figures are medians where a part has rounds; the machine's noise is in them, so compare ratios of one run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from command_api.process.logging import configure_logging
+from command_api.process.settings import Cassandra, Kafka, Postgres, Settings
+from tests.bench import lag, projector, relay, writer
+
+TARGETS = {
+    "projector_vs_driver": "≥ 1.3",
+    "projector_vs_concurrent": "≥ 6",
+    "projector_cpu_s_per_100k": "≤ 2.5",
+    "maintain_changes_per_s": "≥ 60,000",
+    "relay_changes_per_s": "≥ 80,000",
+    "relay_single_changes_per_s": "≥ 50,000",
+    "relay_cpu_s_per_100k": "≤ 1.5",
+    "lag_p50_ms": "≤ 6",
+    "lag_p99_ms": "≤ 40",
+    "projector_rss_mb": "≤ 250",
+    "growth_ratio": "≥ 0.85",
+}
+PARTS: dict[str, Callable[[Settings], dict[str, float]]] = {
+    "relay": relay.measure,
+    "writer": writer.measure,
+    "projector": projector.measure,
+    "lag": lag.measure,
+}
+
+
+@contextmanager
+def _settings() -> Iterator[Settings]:
+    given = [os.environ.get(f"LOCKSTEP_TEST_{name}", "") for name in ("POSTGRES", "KAFKA", "CASSANDRA")]
+    if all(given):
+        yield _for(*given)
+        return
+    from deploy.local.stack import Options, start
+
+    with start(Options(folder=Path(".local/bench"), servers_only=True, throw_away=True)) as running:
+        yield _for(running.postgres_admin, running.address("kafka"), running.address("cassandra"))
+
+
+def _for(postgres: str, kafka: str, cassandra: str) -> Settings:
+    host, _, port = cassandra.rpartition(":")
+    conninfo = dict.fromkeys(("admin", "relay", "reader", "command_api"), postgres)
+    return Settings(
+        postgres=Postgres.model_validate(conninfo),
+        kafka=Kafka(bootstrap_servers=kafka),
+        cassandra=Cassandra(contact_points=(host,), port=int(port), keyspace="bench"),
+    )
+
+
+def main() -> None:
+    """Measure what the arguments name, or everything."""
+    configure_logging()
+    chosen = sys.argv[1:] or list(PARTS)
+    unknown = [name for name in chosen if name not in PARTS]
+    if unknown:
+        sys.exit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    path = Path(".local/bench.json")
+    figures: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    console = Console()
+    with _settings() as settings:
+        for name in chosen:
+            console.print(f"measuring {name} …")
+            figures |= PARTS[name](settings)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+    table = Table("figure", "measured", "to reach")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:,.2f}", TARGETS.get(name, ""))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
