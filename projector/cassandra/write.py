@@ -20,7 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from cassandra import ConsistencyLevel, InvalidRequest
 from cassandra.cluster import Session
@@ -97,6 +97,7 @@ class Writer:
         self._sequence = itertools.count()
         self._refused: list[RefusedRow] = []
         self._failing_since: float | None = None
+        self._said_failing = False
         self._logged: dict[str, float] = {}
         self._unlogged: dict[str, int] = {}
         self._rings: dict[str, tuple[Any, float, Ring | None]] = {}
@@ -236,6 +237,8 @@ class Writer:
 
     def _turn(self) -> None:
         """Wait for the next answer or the end of a pause, and act on it."""
+        if self._paused and self._paused[0][2].retries and self._stop.is_set():
+            self._end(self._paused[0][2].statement.table, None)
         now = time.monotonic()
         wait = _LOOK_AROUND
         if self._paused:
@@ -328,14 +331,17 @@ class Writer:
     def _retry(self, request: Request, kind: str, cause: BaseException) -> None:
         self._count(kind, request, cause)
         if self._stop.is_set():
-            self._abandon()
-            raise WriterStoppedError(
-                f"stopped while Cassandra did not take rows of {request.statement.table} ({kind}: {cause});"
-                " they are written on the next start"
-            ) from cause
+            self._end(request.statement.table, cause)
         request.retries += 1
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(request.retries - 1, 16))
         self._pause(request, pause * random.uniform(0.5, 1.0))  # noqa: S311 (spreads resends, no secret)
+
+    def _end(self, table: str, cause: BaseException | None) -> NoReturn:
+        self._abandon()
+        raise WriterStoppedError(
+            f"stopped while Cassandra did not take rows of {table} ({cause or 'see the log'});"
+            " they are written on the next start"
+        ) from cause
 
     def _pause(self, request: Request, seconds: float) -> None:
         heapq.heappush(self._paused, (time.monotonic() + seconds, next(self._sequence), request))
@@ -349,6 +355,7 @@ class Writer:
             self._unlogged[kind] = self._unlogged.get(kind, 0) + 1
             return
         self._logged[kind] = now
+        self._said_failing = True
         _log.warning(
             "cassandra did not take a batch, trying again",
             kind=kind,
@@ -361,9 +368,10 @@ class Writer:
 
     def _recovered(self) -> None:
         assert self._failing_since is not None
-        _log.info("cassandra takes batches again", after_s=round(time.monotonic() - self._failing_since, 1))
+        if self._said_failing:
+            _log.info("cassandra takes batches again", after_s=round(time.monotonic() - self._failing_since, 1))
         self._failing_since = None
-        self._logged.clear()
+        self._said_failing = False
 
     def _abandon(self) -> None:
         """Forget all that is under way; late answers find nothing to act on."""
