@@ -1,0 +1,143 @@
+"""Read models in Cassandra beside their own SQL on Postgres, value for value in replica form.
+
+The way from Cassandra's values to replica form is written here, apart from the code under test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from cassandra.cluster import Session
+from sqlalchemy import MetaData
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
+
+from projections.cassandra_table import POSITIONS, cassandra_table
+from projections.read_model import ReadModel
+from projections.values import Kind, ValueType, value_type
+from tests.e2e.pipeline import Pipeline, wait_for
+from tests.oracle.postgres import in_replica_form, text_of
+
+Rows = dict[tuple[Any, ...], tuple[Any, ...]]
+
+
+def create_tables(connection: psycopg.Connection[Any], metadata: MetaData) -> None:
+    """Make a metadata's tables and let the relay's role read them."""
+    for table in metadata.sorted_tables:
+        connection.execute(str(CreateTable(table).compile(dialect=postgresql.dialect())).encode())  # type: ignore[no-untyped-call]
+    connection.execute("grant select on all tables in schema public to lockstep_relay")
+
+
+def flushed(conninfo: str) -> int:
+    """A position at or after everything that has committed."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        row = connection.execute("select pg_current_wal_flush_lsn() - '0/0'").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def positions(session: Session, keyspace: str, projection: str) -> dict[str, int]:
+    """Read model to published LSN."""
+    rows = session.execute(
+        f'SELECT read_model, lsn FROM "{keyspace}"."{POSITIONS}" WHERE projection = %s', (projection,)
+    )
+    return {row.read_model: row.lsn for row in rows}
+
+
+def wait_covered(
+    session: Session,
+    keyspace: str,
+    projection: str,
+    models: Sequence[ReadModel],
+    lsn: int,
+    *,
+    seconds: float,
+    pipeline: Pipeline,
+) -> None:
+    """Wait until every read model covers a position; fails at once when a process has ended."""
+
+    def covered() -> bool:
+        pipeline.check()
+        found = positions(session, keyspace, projection)
+        return all(found.get(model.name, -1) >= lsn for model in models)
+
+    wait_for(f"every read model covers {lsn}", covered, seconds, pipeline.logs)
+
+
+def in_postgres(conninfo: str, model: ReadModel) -> Rows:
+    """The select() on Postgres: key to the other columns."""
+    columns = cassandra_table(model, "any").columns
+    types = {str(column.name): value_type(column.type) for column in model.select.selected_columns}
+    converted = ", ".join(in_replica_form(f'v."{name}"', types[name]) for name in columns)
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("set timezone = 'UTC'")
+        rows = connection.execute(f"SELECT {converted} FROM ({text_of(model.select)}) AS v".encode()).fetchall()
+    return _keyed(model, [tuple(_plain(value) for value in row) for row in rows])
+
+
+def in_cassandra(session: Session, keyspace: str, model: ReadModel) -> Rows:
+    """The table in Cassandra: key to the other columns."""
+    table = cassandra_table(model, keyspace)
+    names = ", ".join(f'"{name}"' for name in table.columns)
+    rows = session.execute(f"SELECT {names} FROM {table.qualified}")
+    kinds = list(table.columns.values())
+    return _keyed(model, [tuple(map(_replica_form, row, kinds)) for row in rows])
+
+
+def assert_equal(
+    session: Session, keyspace: str, conninfo: str, models: Sequence[ReadModel], context: str
+) -> dict[str, int]:
+    """Fail unless every read model equals its SQL; rows by read model. Nothing may be writing."""
+    counts = {}
+    for model in models:
+        want, have = in_postgres(conninfo, model), in_cassandra(session, keyspace, model)
+        if want != have:
+            missing = {key: want[key] for key in want.keys() - have.keys()}
+            extra = {key: have[key] for key in have.keys() - want.keys()}
+            other = {key: (want[key], have[key]) for key in want.keys() & have.keys() if want[key] != have[key]}
+            raise AssertionError(
+                f"{context}: {model.name} differs from its SQL: {len(want)} rows wanted, {len(have)} there;"
+                f"\n missing {_few(missing)}\n not in the SQL {_few(extra)}\n wanted, there: {_few(other)}"
+            )
+        counts[model.name] = len(want)
+    return counts
+
+
+def _few(rows: dict[Any, Any]) -> str:
+    return f"({len(rows)}) {dict(list(rows.items())[:3])}"
+
+
+def _keyed(model: ReadModel, rows: list[tuple[Any, ...]]) -> Rows:
+    width = len(model.key)
+    keyed = {row[:width]: row[width:] for row in rows}
+    assert len(keyed) == len(rows), f"{model.name}: two rows share a key"
+    return keyed
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        return int(value)
+    return value
+
+
+def _replica_form(value: Any, kind: ValueType) -> Any:
+    if value is None:
+        return None
+    match kind.kind:
+        case Kind.BOOLEAN:
+            return int(value)
+        case Kind.UUID:
+            return str(value)
+        case Kind.NUMERIC if kind.scale is not None:
+            assert -value.as_tuple().exponent == kind.scale, f"{value} in a column of scale {kind.scale}"
+            return int(value.scaleb(kind.scale))
+        case Kind.NUMERIC:
+            return str(value)
+        case Kind.DATE:
+            return value.days_from_epoch
+        case Kind.TIME:
+            return value.nanosecond_time // 1_000
+    return value

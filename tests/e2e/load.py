@@ -1,0 +1,114 @@
+"""A load on the whole path: random transactions, writers that read with tokens, commands over HTTP; all in threads."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+
+import httpx
+import psycopg
+
+from command_api.tables import orders, users
+from tests.e2e.pipeline import Pipeline, listening
+from tests.e2e.tokens import Commander, Tally, Writer, over_http
+from tests.e2e.transactions import Source
+from tests.oracle import schema
+
+MANY_ORDERS = """
+    insert into orders (order_id, user_id, status, region, created_at)
+    select md5('{salt}' || i)::uuid, user_id, 'placed', 'eu', timestamptz '2024-03-01 12:00+00' + i * interval '1 s'
+    from generate_series(1, 2000) i, (select user_id from users order by user_id limit 1) u
+"""
+
+
+class RandomChanges(threading.Thread):
+    """Random transactions without an end; after a lost connection it goes on with another."""
+
+    def __init__(self, conninfo: str, rng: Random, stop: threading.Event) -> None:
+        super().__init__(name="random-changes", daemon=True)
+        self.made: Counter[str] = Counter()
+        self.error: BaseException | None = None
+        self._conninfo = conninfo
+        self._rng = rng
+        self._stopping = stop
+
+    def run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                try:
+                    with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=5) as connection:
+                        connection.execute("set timezone = 'UTC'")
+                        self._work(connection)
+                except psycopg.OperationalError:
+                    self._stopping.wait(0.05)
+        except BaseException as error:
+            self.error = error
+
+    def _work(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        source = Source(
+            connection,
+            (users, orders),
+            schema.DOMAINS,
+            self._rng,
+            {"orders": MANY_ORDERS},
+            alone=False,  # the token writers' orders are in the same table
+        )
+        source.made = self.made
+        while not self._stopping.wait(self._rng.random() * 0.01):
+            if self._rng.random() < 0.003:
+                source.big()
+            else:
+                source.transaction()
+
+
+@dataclass
+class Load:
+    """What a load did; complete when its block has ended."""
+
+    tallies: dict[str, Tally]
+    made: Counter[str]
+
+    def assert_honest(self, context: str, *, verified: int) -> None:
+        """Fail when a read with a token was older than it, or too few could be judged."""
+        stale = [line for tally in self.tallies.values() for line in tally.stale]
+        assert not stale, f"{context}: {len(stale)} replies were older than their token:\n" + "\n".join(stale[:5])
+        seen = sum(tally.verified.total() for tally in self.tallies.values())
+        assert seen >= verified, f"{context}: only {seen} replies with a token could be judged: {self}"
+
+
+@contextmanager
+def running(pipeline: Pipeline, rng: Random) -> Iterator[Load]:
+    """Load the path as long as the block runs; starts a command API and a read API of its own."""
+    admin = pipeline.settings.postgres.admin.get_secret_value()
+    commands, reads = pipeline.start("command-api"), pipeline.start("read-api")
+    read_client = httpx.Client(base_url=listening(reads), timeout=30)
+    command_client = httpx.Client(base_url=listening(commands), timeout=30)
+    read = over_http(read_client)
+    stop = threading.Event()
+    writers = [Writer(admin, read, Random(rng.random()), stop) for _ in range(2)]
+    commander = Commander(command_client, read, Random(rng.random()), stop)
+    changes = RandomChanges(admin, Random(rng.random()), stop)
+    threads: list[Writer | Commander | RandomChanges] = [*writers, commander, changes]
+    load = Load(tallies={"commands": commander.tally}, made=changes.made)
+    load.tallies |= {f"writer {number}": writer.tally for number, writer in enumerate(writers)}
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(40)
+        read_client.close()
+        command_client.close()
+    for thread in threads:
+        assert not thread.is_alive(), f"{thread.name} hangs"
+        if thread.error is not None:
+            raise AssertionError(f"{thread.name} failed: {thread.error!r}. {pipeline.logs()}") from thread.error
+    for process in (commands, reads):
+        assert process.status is None, process.tail()
+        assert process.stop() == 0, process.tail()

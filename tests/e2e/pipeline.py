@@ -1,0 +1,206 @@
+"""The project's own processes as a test runs them: from the command line, wired by environment, killed when told.
+
+Promised: every process that was started is gone when the pipeline is closed, also those that a test stopped with
+SIGSTOP, and whatever the test raised; what they logged stays in `folder`, and `failure` shows its end. Not promised:
+that a process is ready when `start` returns; wait for what it is to do (`covered`, `listening`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import BaseModel, SecretStr
+
+from command_api.process.settings import Settings
+
+TREE = Path(__file__).parents[2]
+COMMANDS = {
+    "relay": ("command_api.relay", "run"),
+    "projector": ("projector", "run"),
+    "command-api": ("command_api", "serve"),
+    "read-api": ("read_api", "serve"),
+}
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as LOCKSTEP_ variables; holds passwords."""
+    found: dict[str, str] = {}
+    for section in Settings.model_fields:
+        values: BaseModel = getattr(settings, section)
+        for name in type(values).model_fields:
+            value = _text(getattr(values, name))
+            if value is not None:
+                found[f"LOCKSTEP_{section}__{name}".upper()] = value
+    return found
+
+
+def _text(value: Any) -> str | None:
+    match value:
+        case None:
+            return None
+        case SecretStr():
+            return value.get_secret_value()
+        case dict():
+            return json.dumps({name: _text(inner) for name, inner in value.items()})
+        case tuple():
+            return json.dumps(list(value))
+    return str(value)
+
+
+def wait_for(what: str, condition: Callable[[], Any], seconds: float, why: Callable[[], str] = str) -> Any:
+    """The first true value of a condition, asked again and again; fails with `what` and `why()` after a deadline."""
+    until = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > until:
+            raise AssertionError(f"{what}: not within {seconds:g} s. {why()}")
+        time.sleep(0.01)
+
+
+class Process:
+    """One run of a command; `log` is its standard error and output."""
+
+    def __init__(self, name: str, arguments: tuple[str, ...], settings: Settings, log: Path, limit: int = 0) -> None:
+        self.name = name
+        self.log = log
+        command = [sys.executable, "-m", *arguments]
+        if limit:  # bytes that no file of this process may outgrow
+            command = ["prlimit", f"--fsize={limit}", *command]
+        own = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
+        own |= {"PYTHONPATH": str(TREE), "PYTHONUNBUFFERED": "1"} | environment(settings)
+        with log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=own, cwd=TREE
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        return self._popen.poll()
+
+    def send(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        self._popen.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self._popen.kill()
+        self._popen.wait(10)
+
+    def stop(self, seconds: float = 20) -> int:
+        """SIGTERM, and wait for its exit status."""
+        self._popen.send_signal(signal.SIGCONT)
+        self._popen.terminate()
+        return self._popen.wait(seconds)
+
+    def wait(self, seconds: float) -> int:
+        """Wait for it to end by itself; its exit status."""
+        try:
+            return self._popen.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"{self.name} still runs after {seconds:g} s. {self.tail()}") from error
+
+    def tail(self, size: int = 3_000) -> str:
+        """The end of its log."""
+        return f"\n--- {self.log}\n{self.log.read_text(errors='replace')[-size:]}"
+
+
+class Pipeline:
+    """The processes of one test over one `Settings`."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings = settings
+        self.folder = folder
+        self._started: list[Process] = []
+        self._expected: list[Process] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._started:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+
+    def with_settings(self, **sections: Mapping[str, Any]) -> Settings:
+        """The settings with other values in some sections."""
+        update = {name: getattr(self.settings, name).model_copy(update=dict(of)) for name, of in sections.items()}
+        return self.settings.model_copy(update=update)
+
+    def run(self, *arguments: str, settings: Settings | None = None, seconds: float = 60) -> str:
+        """Run a command to its end; what it printed. Fails unless it ends with 0."""
+        name = "-".join(arguments[:2])
+        log = self.folder / f"{name}.log"
+        start = log.stat().st_size if log.exists() else 0
+        process = Process(name, arguments, settings or self.settings, log)
+        self._started.append(process)
+        status = process.wait(seconds)
+        text = log.read_bytes()[start:].decode(errors="replace")
+        assert status == 0, f"{' '.join(arguments)} ended with {status}:\n{text}"
+        return text
+
+    def start(self, name: str, *, settings: Settings | None = None, log: str | None = None, limit: int = 0) -> Process:
+        """Start a long-running command: relay, projector, command-api or read-api."""
+        path = self.folder / f"{log or name}.log"
+        process = Process(log or name, COMMANDS[name], settings or self.settings, path, limit)
+        self._started.append(process)
+        return process
+
+    def set_up(self) -> None:
+        """`relay setup` and `projector setup`."""
+        self.run("command_api.relay", "setup")
+        self.run("projector", "setup")
+
+    def logs(self) -> str:
+        """The end of every log."""
+        latest = {process.log: process for process in self._started}
+        return "".join(process.tail() for process in latest.values())
+
+    @contextlib.contextmanager
+    def running(self, *names: str) -> Iterator[list[Process]]:
+        """Processes that are to live as long as the block; fails when one has ended by itself."""
+        processes = [self.start(name) for name in names]
+        self._expected += processes
+        yield processes
+        self.check()
+        for process in processes:
+            self._expected.remove(process)
+            assert process.stop() == 0, process.tail()
+
+    def check(self) -> bool:
+        """Fail when a process that is to be running has ended."""
+        for process in self._expected:
+            assert process.status is None, f"{process.name} ended with {process.status}. {process.tail()}"
+        return True
+
+
+def listening(process: Process, seconds: float = 30) -> str:
+    """The URL that a server's log says it listens at."""
+    pattern = re.compile(r"https?://127\.0\.0\.1:[1-9]\d*")
+
+    def found() -> str | None:
+        assert process.status is None, f"{process.name} ended with {process.status}. {process.tail()}"
+        match = pattern.search(process.log.read_text(errors="replace"))
+        return match[0] if match else None
+
+    url: str = wait_for(f"{process.name} listens", found, seconds, process.tail)
+    return url
