@@ -239,7 +239,7 @@ def run(settings: Settings, state: RelayState, stop: threading.Event) -> None:
     while not stop.is_set():
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
-            wait=wait_exponential_jitter(initial=0.1, max=10, jitter=0.1),
+            wait=wait_exponential_jitter(multiplier=0.1, max=10, jitter=0.1),
             stop=stop_when_event_set(stop),
             sleep=lambda seconds: _interruptible(stop, seconds),
             before_sleep=failed,

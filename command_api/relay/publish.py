@@ -15,6 +15,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import confluent_kafka
@@ -28,6 +29,7 @@ QUEUE_RECORDS: Final = 100_000
 BATCH_RECORDS: Final = 500
 BATCH_BYTES: Final = 1 << 20
 
+_REPORT_S: Final = 1.0
 _OVERHEAD_BYTES: Final = 4_096  # of a record with its key in a batch of one
 _RAISE_LIMIT: Final = "Raise kafka.max_message_bytes and the topic's max.message.bytes, then start the relay again"
 
@@ -73,6 +75,7 @@ class Publisher:
         self._topic = settings.topic
         self._positions: deque[tuple[int, int]] = deque()
         self._failure: RelayError | None = None
+        self._reported = False
         self._producer = Producer(producer_properties(settings, self._on_delivery, self._on_error))
         self._produce_batch = self._producer.produce_batch
         self._poll = self._producer.poll
@@ -103,7 +106,10 @@ class Publisher:
         if self._batch:
             self._hand_over()
         waiting = len(self._producer)  # before poll: a failure counts as waiting until its report is served
-        self._poll(timeout_s)
+        try:
+            self._poll(timeout_s)
+        except KafkaException as error:
+            self._give_up(error.args[0])
         if self._failure is not None:
             raise self._failure
         self.acknowledged = max(self.acknowledged, self.produced - waiting)
@@ -128,9 +134,11 @@ class Publisher:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Give what is under way a last chance, then forget it."""
-        self._producer.flush(timeout_s)
-        self._producer.purge()
-        self._producer.flush(1.0)
+        with suppress(KafkaException):  # whatever it says now, the log's end will tell the next session
+            if self._failure is None:
+                self._producer.flush(timeout_s)
+            self._producer.purge()
+            self._producer.flush(1.0)
 
     def _hand_over(self) -> None:
         """Give the batch to the producer, in order and whole; waits while its queue is full."""
@@ -157,8 +165,17 @@ class Publisher:
             self.service(0.01)
             self.on_wait()
 
+    def _give_up(self, error: KafkaError) -> None:
+        """The producer has failed for good: wait briefly for the record's own report, which says why."""
+        deadline = time.monotonic() + _REPORT_S
+        while not self._reported and time.monotonic() < deadline:
+            with suppress(KafkaException):
+                self._poll(0.05)
+        self._failure = self._failure or kafka_error(error, "the producer gave up")
+
     def _on_delivery(self, error: KafkaError | None, _: confluent_kafka.Message) -> None:
-        if error is not None and self._failure is None:
+        if error is not None and not self._reported:
+            self._reported = True
             self._failure = kafka_error(error, "a record was not delivered")
 
     def _on_error(self, error: KafkaError) -> None:

@@ -77,9 +77,11 @@ class under_snapshot:  # noqa: N801 (reads as the statement it is)
         except psycopg.Error as error:
             raise SourceUnavailableError(f"the exported snapshot can't be used: {error}") from error
 
-    def __exit__(self, *_: object) -> None:
-        if not self._connection.closed:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
             self._connection.rollback()
+        else:
+            self._connection.close()  # a COPY may be under way, which nothing else ends
 
 
 def copy_rows(catalog: Catalog, table: PublishedTable, columns: Sequence[str]) -> Iterator[Row]:

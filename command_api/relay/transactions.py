@@ -126,7 +126,9 @@ class Transactions:
         assert isinstance(change, pgoutput.Update)
         assert change.old is not None
         old, new = self._checked(rows, change.old), self._checked(rows, change.new)
-        new = tuple(before if after is UNCHANGED else after for before, after in zip(old, new, strict=True))
+        # An old key's tuple holds nulls where it has no value: only what it is sure of may fill a gap.
+        known = range(len(old)) if change.old_is_full else rows.key_positions
+        new = tuple(old[i] if value is UNCHANGED and i in known else value for i, value in enumerate(new))
         before = (rows.values if change.old_is_full else rows.partial)(old)
         if all(old[i] == new[i] for i in rows.key_positions):
             self._change(oid, rows, rows.key(new), before if change.old_is_full else _NULL, rows.values(new), b"u", lsn)

@@ -54,7 +54,7 @@ def main(admin: str) -> None:
         frames: list[str] = []
         with psycopg.connect(conninfo, autocommit=True) as database:
             for statement in SCRIPT:
-                database.execute(statement)  # type: ignore[call-overload]
+                database.execute(statement)
             (end,) = database.execute("select pg_current_wal_flush_lsn() - '0/0'::pg_lsn").fetchone() or (0,)
         with ReplicationConnection(conninfo) as stream:
             stream._run(
