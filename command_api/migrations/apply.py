@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from command_api.migrations import roles
 from command_api.process.settings import Postgres
 
-_LOCK = 0x6C6F636B73746570  # "lockstep", the advisory lock that serializes migrations of one database
+LOCK = 0x6C6F636B73746570  # "lockstep", the advisory lock that serializes migrations of one database
 
 
 class MigrationError(Exception):
@@ -43,7 +43,7 @@ def migrate(postgres: Postgres, revision: str = "head") -> str:
     config = configuration()
     try:
         with engine.connect() as connection:
-            connection.execute(text("select pg_advisory_lock(:lock)"), {"lock": _LOCK})
+            connection.execute(text("select pg_advisory_lock(:lock)"), {"lock": LOCK})
             connection.commit()
             config.attributes["connection"] = connection
             command.upgrade(config, revision)

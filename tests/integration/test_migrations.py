@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 
 import psycopg
@@ -12,7 +14,7 @@ from alembic.migration import MigrationContext
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, NullPool, create_engine
 
-from command_api.migrations.apply import MigrationError, configuration, migrate
+from command_api.migrations.apply import LOCK, MigrationError, configuration, migrate
 from command_api.process.settings import Postgres
 from command_api.tables import METADATA
 from command_api.tables.idempotency import PRIVATE
@@ -65,6 +67,25 @@ def test_down_and_up_again(alchemy: Connection) -> None:
     assert alchemy.exec_driver_sql("select to_regclass('users')").scalar() is None
     command.upgrade(config, "head")
     assert alchemy.exec_driver_sql("select to_regclass('users')").scalar() is not None
+
+
+def test_a_run_waits_for_another_on_the_same_database(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as other:
+        other.execute("select pg_advisory_lock(%s)", (LOCK,))
+        thread = threading.Thread(target=migrate, args=(Postgres(admin=empty_database),))  # type: ignore[arg-type]
+        thread.start()
+        waiting = (
+            "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+            " and database = (select oid from pg_database where datname = current_database())"
+        )
+        deadline = time.monotonic() + 30
+        while other.execute(waiting).fetchone() != (1,):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert other.execute("select to_regclass('users')").fetchone() == (None,)
+        other.execute("select pg_advisory_unlock(%s)", (LOCK,))
+        thread.join(30)
+        assert other.execute("select version_num from alembic_version").fetchall() == [("0001",)]
 
 
 def test_an_unreachable_server_is_named_with_a_way_out() -> None:
