@@ -120,8 +120,12 @@ def _judge(servers: Servers, printer: Printer, watched: Watched, seed: int) -> i
         lines.append(Line(name=model.name, comparison=comparison, readable=watched.readable[model.name], timing=timing))
     printer.result(lines)
     printer.console.print(_notes(watched, lines), markup=False, soft_wrap=True)
-    equal = all(line.comparison.equal for line in lines)
-    return 0 if equal and not watched.stale else 1
+    return verdict(lines, watched.stale)
+
+
+def verdict(lines: list[Line], stale: list[str]) -> int:
+    """The exit code: 0 when every read model is equal and no read was older than its token."""
+    return 0 if all(line.comparison.equal for line in lines) and not stale else 1
 
 
 def _notes(watched: Watched, lines: list[Line]) -> str:
