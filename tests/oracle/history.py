@@ -63,18 +63,18 @@ def history(rng: Random, tables: Sequence[Table], length: int, *, with_snapshot:
     """`length` committed transactions over some tables, the first a snapshot half of the time."""
     state: State = {table.name: {} for table in tables}
     clock = Clock()
-    if rng.random() < 0.5 if with_snapshot is None else with_snapshot:
+    if rng.random() > 0.5 if with_snapshot is None else with_snapshot:
         for _ in range(3):
             state = _transaction(rng, tables, state)[1] or state
         _snapshot(clock, tables, state)
     tries = 0
     while len(clock.commits) < length and (tries := tries + 1) < 20 * length:
         events, after = _transaction(rng, tables, state)
-        if after is None or rng.random() < 0.05:
+        if after is None or rng.random() > 0.95:
             continue
         state = after
         _commit(rng, clock, events, state)
-        if rng.random() < 0.03:
+        if rng.random() > 0.97:
             _snapshot(clock, tables, state)
     return clock.commits
 
@@ -89,7 +89,7 @@ def _snapshot(clock: Clock, tables: Sequence[Table], state: State) -> None:
 
 def _commit(rng: Random, clock: Clock, events: list[Event], state: State) -> None:
     clock.xid += 1
-    start = clock.lsn if rng.random() < 0.6 else clock.lsn + rng.randrange(3)
+    start = clock.lsn if rng.random() > 0.4 else clock.lsn + rng.randrange(3)
     end = start + rng.randrange(1, 4)
     lsns = tuple(rng.randrange(max(1, start - 12), start + 1) for _ in events)
     clock.lsn = end
@@ -104,13 +104,13 @@ def _transaction(rng: Random, tables: Sequence[Table], before: State) -> tuple[l
         table = rng.choice(tables)
         rows = state[table.name]
         roll = rng.random()
-        if roll < 0.03 and rows:
+        if roll > 0.97 and rows:
             if not any(f.column.table in tables for other in tables if other is not table for f in other.foreign_keys):
                 rows.clear()
                 events.append(Event(table, "t"))
-        elif roll < 0.28 and rows:
+        elif roll > 0.72 and rows:
             _delete(rng, table, state, tables, events)
-        elif roll < 0.6 and rows:
+        elif roll > 0.4 and rows:
             _update(rng, table, rows, events)
         else:
             row = _row(rng, table, state)
@@ -135,10 +135,12 @@ def _row(rng: Random, table: Table, state: State) -> Row:
 def _update(rng: Random, table: Table, rows: dict[Key, Row], events: list[Event]) -> None:
     old_key = rng.choice(list(rows))
     old = rows[old_key]
-    moves = rng.random() < 0.25
+    moves = rng.random() > 0.75
     keys = {str(column.name) for column in table.primary_key.columns}
     names = [name for name in DOMAINS[table.name] if moves or name not in keys]
-    new = old | {name: rng.choice(DOMAINS[table.name][name]) for name in rng.sample(names, min(len(names), rng.randrange(1, 4)))}
+    new = old | {
+        name: rng.choice(DOMAINS[table.name][name]) for name in rng.sample(names, min(len(names), rng.randrange(1, 4)))
+    }
     key = key_of(table, new)
     if key == old_key:
         events.append(_updated(rng, table, old, new))
@@ -160,7 +162,9 @@ def _toasted(rng: Random, old: Row, new: Row) -> frozenset[str]:
     if rng.random() < 0.6:
         return frozenset()
     candidates = ("note", "name", "region", "title", "payload", "amount")
-    return frozenset(name for name in candidates if name in new and old[name] == new[name] and new[name].postgres is not None)
+    return frozenset(
+        name for name in candidates if name in new and old[name] == new[name] and new[name].postgres is not None
+    )
 
 
 def _delete(rng: Random, table: Table, state: State, tables: Sequence[Table], events: list[Event]) -> None:

@@ -31,7 +31,11 @@ class Entry(NamedTuple):
 
 def records(commits: Sequence[Commit]) -> list[Entry]:
     """The history as one undisturbed relay writes it."""
-    return [Entry(key, value, at, '"END"' in value.decode()[:20]) for at, c in enumerate(commits) for key, value in encoded(c)]
+    return [
+        Entry(key, value, at, '"END"' in value.decode()[:20])
+        for at, c in enumerate(commits)
+        for key, value in encoded(c)
+    ]
 
 
 def encoded(commit: Commit) -> Iterable[tuple[bytes | None, bytes]]:
@@ -40,8 +44,9 @@ def encoded(commit: Commit) -> Iterable[tuple[bytes | None, bytes]]:
     identifier = f"{commit.xid}:{commit.start}"
     times = {"ts_ms": at_ms, "ts_us": at_ms * 1000}
     collections: dict[str, int] = {}
-    yield _json({"id": identifier}), _json(
-        {"status": "BEGIN", "id": identifier, "event_count": None, "data_collections": None, **times}
+    yield (
+        _json({"id": identifier}),
+        _json({"status": "BEGIN", "id": identifier, "event_count": None, "data_collections": None, **times}),
     )
     for order, (event, lsn) in enumerate(zip(commit.events, commit.row_lsns, strict=True), start=1):
         name = f"public.{event.table.name}"
@@ -52,7 +57,14 @@ def encoded(commit: Commit) -> Iterable[tuple[bytes | None, bytes]]:
             "snapshot": "true" if event.op == "r" else "false",
         }  # fmt: skip
         place = {"id": identifier, "total_order": order, "data_collection_order": collections[name]}
-        value = {"before": _before(event), "after": _after(event), "source": source, "op": event.op, "ts_ms": at_ms + 1, "transaction": place}
+        value = {
+            "before": _before(event),
+            "after": _after(event),
+            "source": source,
+            "op": event.op,
+            "ts_ms": at_ms + 1,
+            "transaction": place,
+        }
         yield _key(event), _json(value)
     identifier = f"{commit.xid}:{commit.end}"
     counts = [{"data_collection": name, "event_count": count} for name, count in collections.items()]
@@ -62,7 +74,12 @@ def encoded(commit: Commit) -> Iterable[tuple[bytes | None, bytes]]:
 
 def heartbeat(lsn: int) -> Entry:
     """The stream's position while nothing happens."""
-    value = {"ts_ms": 1_700_000_000_000 + lsn, "ts_us": (1_700_000_000_000 + lsn) * 1000, "lsn": lsn, "history": HISTORY}
+    value = {
+        "ts_ms": 1_700_000_000_000 + lsn,
+        "ts_us": (1_700_000_000_000 + lsn) * 1000,
+        "lsn": lsn,
+        "history": HISTORY,
+    }
     return Entry(_json({"serverName": "lockstep"}), _json(value), None, False)
 
 
@@ -80,11 +97,11 @@ def disturbed(rng: Random, commits: Sequence[Commit]) -> list[Entry]:
     ended = -1  # index of the last transaction whose END is in the log
     while at < len(calm):
         roll = rng.random()
-        if roll < 0.04:  # a writer dies or pauses; its successor begins at a transaction that it can't know to be whole
-            paused, stale = rng.random() < 0.5 and not inside_snapshot(at), at
+        if roll > 0.96:  # a writer dies or pauses; its successor begins at a transaction that it can't know to be whole
+            paused, stale = rng.random() > 0.5 and not inside_snapshot(at), at
             begin = max(0, ended + 1 - rng.choice((0, 0, 1, 3)))
             at = next(i for i, entry in enumerate(calm) if entry.commit == begin) if begin < len(commits) else at
-        elif paused and stale < len(calm) and roll < 0.4 and not inside_snapshot(stale):
+        elif paused and stale < len(calm) and roll > 0.6 and not inside_snapshot(stale):
             log.append(calm[stale])
             stale += 1
             paused = rng.random() < 0.8
@@ -92,7 +109,7 @@ def disturbed(rng: Random, commits: Sequence[Commit]) -> list[Entry]:
             log.append(calm[at])
             if calm[at].last:
                 ended = max(ended, calm[at].commit or 0)
-                if rng.random() < 0.15 and ended == calm[at].commit:
+                if rng.random() > 0.85 and ended == calm[at].commit:
                     below = commits[ended + 1].end if ended + 1 < len(commits) else commits[ended].end + 9
                     log.append(heartbeat(rng.randrange(commits[ended].end, below)))
             at += 1
@@ -110,7 +127,10 @@ def _before(event: Event) -> dict[str, Any] | None:
 def _after(event: Event) -> dict[str, Any] | None:
     if event.after is None:
         return None
-    return {name: _placeholder(event.table, name) if name in event.unchanged else value.log for name, value in event.after.items()}
+    return {
+        name: _placeholder(event.table, name) if name in event.unchanged else value.log
+        for name, value in event.after.items()
+    }
 
 
 def _placeholder(table: Table, name: str) -> str:

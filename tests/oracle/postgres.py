@@ -68,7 +68,9 @@ class Reference:
             copy.constraints = {copy.primary_key}
             copy.indexes.clear()
             copy._prefixes = ["TEMPORARY"]
-            self._connection.execute(str(CreateTable(copy, include_foreign_key_constraints=[]).compile(dialect=_DIALECT)))
+            self._connection.execute(
+                str(CreateTable(copy, include_foreign_key_constraints=[]).compile(dialect=_DIALECT))
+            )
         self._queries = {model.name: self._query(model) for model in models}
 
     def close(self) -> None:

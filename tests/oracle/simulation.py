@@ -19,9 +19,9 @@ from projector.apply.step import Step
 from projector.apply.transaction import Heartbeat, Transaction
 from projector.compile.program import Program, compile_models
 from projector.replica.schema import Position, open_replica, read_position, write_position
-from tests.oracle.history import Commit
-from tests.oracle.log import Entry
-from tests.oracle.postgres import Rows
+from tests.oracle.history import Commit, history
+from tests.oracle.log import Entry, disturbed
+from tests.oracle.postgres import Reference, Rows
 from tests.oracle.store import Table
 
 
@@ -53,11 +53,15 @@ class Rules:
 class Models:
     """Compiled read models with a few empty replicas kept ready, because making one takes longer than most runs."""
 
-    def __init__(self, models: Sequence[ReadModel], change: Callable[[Program], Program] = lambda program: program) -> None:
+    def __init__(
+        self, models: Sequence[ReadModel], change: Callable[[Program], Program] = lambda program: program
+    ) -> None:
         self.models = tuple(models)
         self.program = change(compile_models(models))
         self._spare: list[sqlite3.Connection] = []
-        self.tables = tuple({o.table.name: o.table for m in self.program.models for o in m.analysis.occurrences}.values())
+        self.tables = tuple(
+            {o.table.name: o.table for m in self.program.models for o in m.analysis.occurrences}.values()
+        )
 
     def replica(self) -> sqlite3.Connection:
         """An empty replica."""
@@ -211,8 +215,7 @@ class Worker:
         for at, model in enumerate(self._world.models.program.models):
             width = len(model.model.key)
             for rows in self._step.present(model):
-                for row in map(tuple, rows):
-                    upserts.append(self._upsert(at, row, row[:width], timestamp))
+                upserts += [self._upsert(at, row, row[:width], timestamp) for row in map(tuple, rows)]
             for rows in self._step.absent(model):
                 for key in map(tuple, rows):
                     self._known[at].pop(key, None)
@@ -243,7 +246,9 @@ class Worker:
         self._known_committed = [dict(known) for known in self._known] if self._rules.changed_only else self._known
 
 
-def run(rng: Random, models: Models, commits: Sequence[Commit], log: Sequence[Entry], rules: Rules = Rules()) -> Iterator[tuple[int, World]]:  # noqa: B008
+def run(
+    rng: Random, models: Models, commits: Sequence[Commit], log: Sequence[Entry], rules: Rules = Rules()
+) -> Iterator[tuple[int, World]]:
     """Let workers loose on a log. Yields (index of the last commit there, the world) whenever all is drained.
 
     The log becomes visible in up to three parts. Within each, a main worker and now and then a second one do one thing
@@ -251,7 +256,7 @@ def run(rng: Random, models: Models, commits: Sequence[Commit], log: Sequence[En
     paused with its writes until later).
     """
     world = World(models, commits)
-    main, second = Worker(world, rng, rules), Worker(world, rng, rules) if rng.random() < 0.5 else None
+    main, second = Worker(world, rng, rules), Worker(world, rng, rules) if rng.random() > 0.5 else None
     cuts = sorted({*(rng.randrange(1, len(log) + 1) for _ in range(rng.randrange(3))), len(log)})
     try:
         for cut in cuts:
@@ -288,3 +293,26 @@ def _scuffle(rng: Random, world: World, main: Worker, second: Worker | None, rul
     if second is not None and rng.random() < 0.5:
         second.drain()
     return second
+
+
+def difference(
+    rng: Random,
+    models: Models,
+    reference: Reference,
+    *,
+    most_commits: int = 12,
+    rules: Rules = Rules(),
+) -> str | None:
+    """One random life from history to store; None when every read model equals its SQL at every cut, else what differs."""
+    commits = history(rng, models.tables, rng.randrange(1, most_commits))
+    if not commits:
+        return None
+    log = disturbed(rng, commits)
+    for at, world in run(rng, models, commits, log, rules):
+        wanted, found = reference.rows(commits[at].state, models.models), world.rows()
+        for name, rows in wanted.items():
+            if found[name] != rows:
+                missing = {key: row for key, row in rows.items() if found[name].get(key) != row}
+                wrong = {key: row for key, row in found[name].items() if rows.get(key) != row}
+                return f"{name} after commit {at} of {len(commits)}: the SQL has {missing}, the table has {wrong}"
+    return None

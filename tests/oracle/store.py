@@ -58,9 +58,9 @@ class _Row:
     def put(self, at: int, timestamp: int, value: Any) -> None:
         """Reconcile one cell."""
         have_timestamp, have = self.cells[at]
-        if timestamp > have_timestamp:
-            self.cells[at] = (timestamp, value)
-        elif timestamp == have_timestamp and have is not None and (value is None or _bytes(value) > _bytes(have)):
+        if timestamp > have_timestamp or (
+            timestamp == have_timestamp and have is not None and (value is None or _bytes(value) > _bytes(have))
+        ):
             self.cells[at] = (timestamp, value)
 
     def alive(self) -> bool:

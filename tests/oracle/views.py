@@ -63,7 +63,10 @@ FILTERED = ReadModel(
 NEGATED = ReadModel(
     name="negated",
     select=select(d.c.id, d.c.value).where(
-        not_(and_(d.c.value == 0, d.c.flag)), d.c.value.not_in([7]), not_(d.c.amount.between(Decimal(0), Decimal("5.5"))), d.c.x_id != 1
+        not_(and_(d.c.value == 0, d.c.flag)),
+        d.c.value.not_in([7]),
+        not_(d.c.amount.between(Decimal(0), Decimal("5.5"))),
+        d.c.x_id != 1,
     ),
     partition_key=("id",),
 )
@@ -102,7 +105,9 @@ CONSTRAINED_FILTERED = ReadModel(
 
 CONSTRAINED_CHILDREN = ReadModel(
     name="constrained_children",
-    select=select(p.c.id, c.c.id.label("c_id"), p.c.name, c.c.value).join_from(p, c, c.c.p_id == p.c.id).where(c.c.value == 1),
+    select=select(p.c.id, c.c.id.label("c_id"), p.c.name, c.c.value)
+    .join_from(p, c, c.c.p_id == p.c.id)
+    .where(c.c.value == 1),
     partition_key=("id",),
     clustering_key=("c_id",),
 )
@@ -147,7 +152,10 @@ LEFT_MAYBE = ReadModel(
 LEFT_CHAIN = ReadModel(
     name="left_chain",
     select=select(
-        func.coalesce(x2.c.name, "-").label("upper_name"), func.coalesce(x1.c.region, "-").label("region"), d.c.id, x1.c.name
+        func.coalesce(x2.c.name, "-").label("upper_name"),
+        func.coalesce(x1.c.region, "-").label("region"),
+        d.c.id,
+        x1.c.name,
     )
     .join_from(d, x1, d.c.x_id == x1.c.id, isouter=True)
     .join(x2, x1.c.parent_id == x2.c.id, isouter=True),
@@ -159,7 +167,10 @@ LEFT_CHAIN = ReadModel(
 LEFT_TWICE = ReadModel(
     name="left_twice",
     select=select(
-        func.coalesce(x1.c.region, "-").label("a"), func.coalesce(x2.c.region, "-").label("b"), d.c.id, x2.c.name.label("other")
+        func.coalesce(x1.c.region, "-").label("a"),
+        func.coalesce(x2.c.region, "-").label("b"),
+        d.c.id,
+        x2.c.name.label("other"),
     )
     .join_from(d, x1, d.c.x_id == x1.c.id, isouter=True)
     .join(x2, d.c.other_x_id == x2.c.id, isouter=True),
@@ -180,7 +191,9 @@ LEFT_INNER = ReadModel(
 
 LEFT_TO_INNER = ReadModel(
     name="left_to_inner",
-    select=select(x.c.name, d.c.id).join_from(d, x, d.c.x_id == x.c.id, isouter=True).where(x.c.name < literal("o").collate(C)),
+    select=select(x.c.name, d.c.id)
+    .join_from(d, x, d.c.x_id == x.c.id, isouter=True)
+    .where(x.c.name < literal("o").collate(C)),
     partition_key=("name",),
     clustering_key=("id",),
 )
@@ -232,7 +245,9 @@ SELF_THRICE = ReadModel(
 
 SELF_MANY = ReadModel(
     name="self_many",
-    select=select(d.c.value, d.c.id, d2.c.id.label("other_id"), d2.c.note).join_from(d, d2, d.c.value == d2.c.value).where(d.c.id != d2.c.id),
+    select=select(d.c.value, d.c.id, d2.c.id.label("other_id"), d2.c.note)
+    .join_from(d, d2, d.c.value == d2.c.value)
+    .where(d.c.id != d2.c.id),
     partition_key=("value",),
     clustering_key=("id", "other_id"),
 )
@@ -240,7 +255,9 @@ SELF_MANY = ReadModel(
 
 LINKED = ReadModel(
     name="linked",
-    select=select(m.c.tag, d.c.id, t.c.title, d.c.value, m.c.weight).join_from(d, m, m.c.d_id == d.c.id).join(t, t.c.tag == m.c.tag),
+    select=select(m.c.tag, d.c.id, t.c.title, d.c.value, m.c.weight)
+    .join_from(d, m, m.c.d_id == d.c.id)
+    .join(t, t.c.tag == m.c.tag),
     partition_key=("tag",),
     clustering_key=("id",),
 )

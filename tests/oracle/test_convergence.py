@@ -1,0 +1,74 @@
+"""Every read model equals its select() whatever becomes of the log and the workers.
+
+A failing case is kept: a seed of the random mode goes into `SEEDS` with the model's name, a Hypothesis one into an
+@example. LOCKSTEP_ORACLE_RUNS multiplies the random runs for a longer search, LOCKSTEP_ORACLE_SEED shifts them.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from projections import READ_MODELS
+from projections.read_model import ReadModel
+from tests.oracle.postgres import Reference
+from tests.oracle.simulation import Models, difference
+from tests.oracle.views import MODELS, VIEWS
+
+RUNS = 100 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
+FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))
+SEEDS: tuple[tuple[str, int], ...] = ()
+"""(model, seed) that once failed."""
+BY_NAME = {model.name: model for model in MODELS}
+GROUPS: dict[str, tuple[ReadModel, ...]] = {
+    **{model.name: (model,) for model in MODELS},
+    "all views": VIEWS,
+    "reference application": READ_MODELS,
+}
+
+
+@cache
+def compiled(group: str) -> Models:
+    """Compiled once a session; its replicas are used again."""
+    return Models(GROUPS[group])
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_random_lives_converge(name: str, reference: Reference) -> None:
+    """One model at a time, a fixed range of seeds."""
+    for seed in range(FIRST, FIRST + RUNS):
+        found = difference(Random(seed), compiled(name), reference)
+        assert found is None, f"seed {seed}: {found}"
+
+
+@pytest.mark.parametrize("group", ["all views", "reference application"])
+def test_models_that_share_a_replica_converge(group: str, reference: Reference) -> None:
+    """All at once: their tables, images and batches are shared."""
+    for seed in range(FIRST, FIRST + RUNS):
+        found = difference(Random(seed), compiled(group), reference)
+        assert found is None, f"seed {seed}: {found}"
+
+
+@pytest.mark.parametrize(("name", "seed"), SEEDS)
+def test_seeds_that_failed_once(name: str, seed: int, reference: Reference) -> None:
+    """Kept for good."""
+    found = difference(Random(seed), compiled(name), reference)
+    assert found is None, found
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+@given(group=st.sampled_from(sorted(GROUPS)), rng=st.randoms(use_true_random=False, note_method_calls=False))
+def test_generated_lives_converge(group: str, rng: Random, reference: Reference) -> None:
+    """Hypothesis makes every choice, so that what fails is shrunk to the few changes and steps that matter."""
+    found = difference(rng, compiled(group), reference, most_commits=6)
+    assert found is None, found

@@ -1,0 +1,20 @@
+"""Breaking any rule of the engine is noticed by the oracle; see `tests.oracle.mutants` for the table of counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.oracle.mutants import MUTANTS, first_failure
+from tests.oracle.postgres import Reference
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.name != "none"], ids=lambda mutant: mutant.name)
+def test_a_broken_rule_is_caught(mutant, reference: Reference) -> None:  # type: ignore[no-untyped-def]
+    """Some life goes wrong."""
+    assert first_failure(mutant, reference, 200) is not None
+
+
+def test_the_engine_itself_passes_the_same_lives(reference: Reference) -> None:
+    """The same seeds over the same views, nothing broken."""
+    (unbroken,) = (m for m in MUTANTS if m.name == "none")
+    assert first_failure(unbroken, reference, 50) is None
