@@ -27,7 +27,8 @@ from projections import READ_MODELS
 
 SEED = 3
 PER_SECOND = 80.0
-WATCHED_PER_SECOND = 20.0
+WATCHED = 60  # orders, five commands each
+WATCHED_PER_SECOND = 15.0
 _COVER_S = 90.0
 _MODELS = tuple(model.name for model in READ_MODELS)
 _SHOWN_READS = 6
@@ -77,25 +78,34 @@ def _load(servers: Servers, printer: Printer, seed: int) -> Watched:
             printer.say(text)
 
     printer.say(
-        f"load through {servers.command_api}: {plan.requests:,} commands of seed {seed}, {PER_SECOND:.0f} a second, and"
-        f" up to {WATCHED_PER_SECOND:.0f} more a second that are watched until they can be read"
+        f"load through {servers.command_api}: {plan.requests:,} commands of seed {seed}, {PER_SECOND:.0f} a second, and beside"
+        f" them {WATCHED} orders of which every command is watched until it can be read"
     )
-    sent, started = 0, False
-    watcher = Watcher(servers, plan.probed, plan.products, seed, WATCHED_PER_SECOND, tell)
+    watcher = Watcher(
+        servers,
+        plan.probed,
+        plan.products,
+        seed=seed,
+        journeys=WATCHED,
+        per_second=WATCHED_PER_SECOND,
+        told=tell,
+    )
+    answered = 0
     with printer.counting("commands", plan.requests) as advance:
 
         def told(_request: object) -> None:
-            nonlocal started, sent
-            sent += 1
+            nonlocal answered
+            answered += 1
             advance(1)
-            if not started and sent == len(plan.catalogue) + len(plan.sign_ups):
-                started = True
+            if answered == len(plan.catalogue) + len(plan.sign_ups):
                 watcher.start()
 
         try:
             counted = run_load(servers.command_api, plan, PER_SECOND, told)
-        finally:
-            watched = watcher.join_watched() if started else Watched()
+        except BaseException:
+            watcher.abandon()
+            raise
+        watched = watcher.result()
     printer.say(", ".join(f"{count:,} {what}" for what, count in counted.most_common()))
     printer.say(
         f"{len(watched.requests) + len(watched.token_reads):,} commands watched; {len(watched.token_reads):,} read back with"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -65,28 +65,40 @@ class Shown:
 
 
 class Watcher(threading.Thread):
-    """Sends watched commands, `per_second` at most, until stopped; `join_watched` gives what it saw or raises."""
+    """Sends `journeys` of watched commands, `per_second` commands at most; `result` gives what it saw or raises."""
 
     def __init__(
-        self, servers: Servers, user: UUID, products: tuple[UUID, ...], seed: int, per_second: float,
+        self,
+        servers: Servers,
+        user: UUID,
+        products: tuple[UUID, ...],
+        *,
+        seed: int,
+        journeys: int,
+        per_second: float,
         told: Callable[[str], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(name="watcher", daemon=True)
         self._servers, self._user, self._products = servers, user, products
         self._random = Random(seed)  # noqa: S311 - repeatable on purpose
+        self._journeys = journeys
         self._interval = 1 / per_second
         self._told = told
-        self._ended = threading.Event()
+        self._abandoned = threading.Event()
         self._error: BaseException | None = None
         self._watched = Watched()
-        self._rows = {
-            model.name: _RowReader(servers.cassandra, servers.settings.cassandra.keyspace, model) for model in _MODELS
-        }
+        self._last: Shown | None = None
+        self._called: str | None = None
+        keyspace = servers.settings.cassandra.keyspace
+        self._rows = {model.name: _RowReader(servers.cassandra, keyspace, model) for model in _MODELS}
 
-    def join_watched(self) -> Watched:
-        """Stop after the command in hand; raises what went wrong."""
-        self._ended.set()
-        self.join(_DEADLINE_S * 2)
+    def abandon(self) -> None:
+        """Stop after the command in hand."""
+        self._abandoned.set()
+
+    def result(self) -> Watched:
+        """What was seen once the last command was; raises what went wrong."""
+        self.join()
         if self._error is not None:
             raise self._error
         return self._watched
@@ -95,26 +107,22 @@ class Watcher(threading.Thread):
         """The thread."""
         try:
             with httpx.Client(timeout=30, trust_env=False) as client:
-                number = 0
-                while not self._ended.is_set():
-                    for request, shown_as in self._journey(client):
-                        began = time.monotonic()
-                        self._watch(client, request, shown_as, by_token=number % 3 == 2)
-                        number += 1
-                        self._ended.wait(max(0.0, began + self._interval - time.monotonic()))
+                commands = (command for _ in range(self._journeys) for command in self._journey())
+                for number, (request, changes) in enumerate(commands):
+                    began = time.monotonic()
+                    self._watch(client, request, changes, by_token=number % 3 == 2)
+                    if self._abandoned.wait(max(0.0, began + self._interval - time.monotonic())):
+                        return
         except BaseException as error:
             self._error = error
 
-    def _journey(self, client: httpx.Client) -> Any:
-        """An order placed, its user renamed, the order paid and shipped: each request with what it changes."""
+    def _journey(self) -> Iterator[tuple[Request, dict[str, Any]]]:
+        """An order placed, its user renamed, the order on its way: each request with what it changes."""
         order, called = new_id(self._random), name(self._random)
         yield place(order, self._user, self._products, self._random), {"order_id": order}
         yield rename(self._user, called), {"user_name": called}
         for status in ("paid", "shipped", "delivered"):
             yield move(order, status), {"status": status}
-
-    _last: Shown | None = None
-    _called: str | None = None
 
     def _watch(self, client: httpx.Client, request: Request, changes: dict[str, Any], *, by_token: bool) -> None:
         sent = time.perf_counter()
