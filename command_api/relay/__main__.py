@@ -1,4 +1,4 @@
-"""The relay's commands: ``relay setup``, ``relay run``, ``relay status`` (or ``python -m command_api.relay …``)."""
+"""The relay's commands: ``relay setup``, ``run``, ``status``, ``snapshot`` (or ``python -m command_api.relay …``)."""
 
 from __future__ import annotations
 
@@ -42,6 +42,24 @@ def setup() -> None:
         _fail(error)
     rows = "kept" if report.snapshot_rows is None else f"{report.snapshot_rows} rows"
     typer.echo(f"{len(report.tables)} tables published, snapshot {rows}, log at {report.position}")
+
+
+@app.command()
+def snapshot() -> None:
+    """Write a fresh whole snapshot of the published tables into the log, at its place in the order of commits.
+
+    The relay must not run meanwhile. For readers that build their state anew when the log no longer reaches back far
+    enough, and after tables were added to the publication.
+
+    Example: relay snapshot
+    """
+    from command_api.relay.fresh_snapshot import fresh_snapshot
+
+    try:
+        report = fresh_snapshot(Settings())
+    except RelayError as error:
+        _fail(error)
+    typer.echo(f"{report.snapshot_rows} rows of {len(report.tables)} tables, log at {report.position}")
 
 
 @app.command()

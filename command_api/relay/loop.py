@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
@@ -64,18 +65,18 @@ class Session:
         conninfo = self._settings.postgres.relay.get_secret_value()
         with Catalog(conninfo) as catalog, ReplicationConnection(conninfo) as connection:
             identity = connection.identify()
-            position = self._take(catalog, connection, identity)
+            position = self.take(catalog, connection, identity)
+            origin = Origin(name=self._settings.relay.database_name, database=identity.database)
             publisher = Publisher(
                 self._settings.kafka, confirmed=position, on_wait=lambda: self._keep_alive(connection, publisher)
             )
             transactions = Transactions(
                 emit=publisher.publish,
-                compile_relation=lambda relation: _compile(catalog, relation, origin),
+                compile_relation=compile_with(catalog, origin),
                 on_type=catalog.forget,
                 history=identity.text,
                 resume_at=position,
             )
-            origin = Origin(name=self._settings.relay.database_name, database=identity.database)
             try:
                 self._state.streaming = True
                 self._state.sessions += 1
@@ -86,7 +87,7 @@ class Session:
                 self._count(publisher, transactions)
                 publisher.close()
 
-    def _take(self, catalog: Catalog, connection: ReplicationConnection, identity: Identity) -> Lsn:
+    def take(self, catalog: Catalog, connection: ReplicationConnection, identity: Identity) -> Lsn:
         """Take the slot, then decide from the log's end where to go on."""
         relay = self._settings.relay
         slot = catalog.slot(relay.slot)
@@ -116,7 +117,7 @@ class Session:
         thread = threading.Thread(target=keep_alive, name="relay-keepalive", daemon=True)
         thread.start()
         try:
-            return read_tail(self._settings.kafka)
+            return read_tail(self._settings.kafka, at_least=confirmed or 0)
         finally:
             done.set()
             thread.join(_STATUS_S)
@@ -217,10 +218,15 @@ class _StopAskedError(TransientError):
     """SIGTERM came while the queue was full."""
 
 
-def _compile(catalog: Catalog, relation: Relation, origin: Origin) -> RowEncoders:
-    encoders = compile_relation(relation, catalog.key(relation), catalog.types(relation), origin)
-    _log.info("relation", table=encoders.table, columns=len(relation.columns))
-    return encoders
+def compile_with(catalog: Catalog, origin: Origin) -> Callable[[Relation], RowEncoders]:
+    """What makes a relation's encoders, with the catalog's answers of now."""
+
+    def compile_(relation: Relation) -> RowEncoders:
+        encoders = compile_relation(relation, catalog.key(relation), catalog.types(relation), origin)
+        _log.info("relation", table=encoders.table, columns=len(relation.columns))
+        return encoders
+
+    return compile_
 
 
 def run(settings: Settings, state: RelayState, stop: threading.Event) -> None:

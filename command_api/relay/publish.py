@@ -29,6 +29,9 @@ QUEUE_RECORDS: Final = 100_000
 BATCH_RECORDS: Final = 500
 BATCH_BYTES: Final = 1 << 20
 
+QUIET: Final[dict[str, Any]] = {"log_level": 3, "logger": logging.getLogger("librdkafka")}
+"""librdkafka's own lines go through our log, and only errors: its warnings repeat what the errors say."""
+
 _REPORT_S: Final = 1.0
 _OVERHEAD_BYTES: Final = 4_096  # of a record with its key in a batch of one
 _RAISE_LIMIT: Final = "Raise kafka.max_message_bytes and the topic's max.message.bytes, then start the relay again"
@@ -208,6 +211,5 @@ def producer_properties(
         "delivery.report.only.error": True,
         "on_delivery": on_delivery,
         "error_cb": on_error,
-        "log_level": 3,  # its warnings repeat what the errors say
-        "logger": logging.getLogger("librdkafka"),
+        **QUIET,
     }

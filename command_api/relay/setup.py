@@ -31,7 +31,7 @@ from command_api.process.settings import Kafka, Settings
 from command_api.relay import continuity
 from command_api.relay.catalog import Catalog, PublishedTable
 from command_api.relay.errors import LogUnavailableError, SetupError, SourceUnavailableError
-from command_api.relay.publish import Publisher, kafka_error
+from command_api.relay.publish import QUIET, Publisher, kafka_error
 from command_api.relay.replication import ReplicationConnection
 from command_api.relay.rows import Origin
 from command_api.relay.snapshot import write_snapshot
@@ -62,7 +62,8 @@ def setup(settings: Settings) -> SetupReport:
         tables = catalog.published_tables(settings.relay.publication)
         names = tuple(f"{table.schema}.{table.name}" for table in tables)
         make_topic(settings.kafka)
-        tail, slot = read_tail(settings.kafka), catalog.slot(settings.relay.slot)
+        slot = catalog.slot(settings.relay.slot)
+        tail = read_tail(settings.kafka, at_least=slot.confirmed if slot is not None else 0)
         with ReplicationConnection(settings.postgres.admin.get_secret_value()) as connection:
             if not continuity.snapshot_needed(tail):
                 position = continuity.check(
@@ -183,7 +184,7 @@ def drop_slot(catalog: Catalog, name: str) -> None:
 
 def make_topic(kafka: Kafka) -> None:
     """Make the log's topic, or bring its retention and record size to the settings."""
-    admin = AdminClient(kafka.client_properties())
+    admin = AdminClient(kafka.client_properties() | QUIET)
     wanted = {
         "cleanup.policy": "delete",
         "retention.ms": str(kafka.retention_ms),
@@ -205,7 +206,7 @@ def make_topic(kafka: Kafka) -> None:
                 [ConfigResource(ResourceType.TOPIC, kafka.topic, incremental_configs=entries)]
             )
         )
-        consumer = Consumer({**kafka.client_properties(), "group.id": f"{kafka.group_id}-setup"})
+        consumer = Consumer({**kafka.client_properties(), **QUIET, "group.id": f"{kafka.group_id}-setup"})
         try:
             check_topic(consumer, kafka.topic)
         finally:

@@ -42,7 +42,7 @@ def read_status(settings: Settings) -> Status:
                 ]
             published = catalog.published_tables(settings.relay.publication)
             lines.append(("tables", ", ".join(f"{table.schema}.{table.name}" for table in published) or "none"))
-        tail = read_tail(settings.kafka)
+        tail = read_tail(settings.kafka, at_least=slot.confirmed if slot is not None else 0)
         lines += [("log", f"{settings.kafka.topic}, {tail.records} records"), ("log ends at", str(tail.position))]
         continuity.check(slot_name=settings.relay.slot, slot=slot, tail=tail, identity=identity)
     except RelayError as error:

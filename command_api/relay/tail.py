@@ -1,7 +1,11 @@
 """The end of the log: the last position that stands there whole, and which history it belongs to.
 
 The log is read backwards in growing windows, so that a log that ends in a transaction of a million records without an
-END costs little more than reading it once. Nothing is kept of a window but the last END or heartbeat.
+END costs little more than reading it once. Nothing is kept of a window but its furthest END or heartbeat.
+
+The last one need not be the furthest: a relay that was paused, lost the slot and woke up writes what it still held
+behind what its successor wrote. The caller says which position must be there, and the search goes on to it. A record
+that is none of this contract's is passed over here: it stops the projector, who says what to do.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from command_api import envelope
 from command_api.lsn import Lsn
 from command_api.process.settings import Kafka
 from command_api.relay.errors import LogUnavailableError, SetupError
-from command_api.relay.publish import kafka_error
+from command_api.relay.publish import QUIET, kafka_error
 
 _FIRST_WINDOW: Final = 64
 _GROWTH: Final = 8
@@ -38,26 +42,35 @@ class Tail:
     unfinished: int = 0
 
 
-def read_tail(settings: Kafka) -> Tail:
-    """Read the log's end; raises LogUnavailableError, or SetupError when the topic is missing or unfit."""
+def read_tail(settings: Kafka, at_least: int = 0) -> Tail:
+    """Read the log's end, back to a position not below `at_least`, or all of it when there is none.
+
+    Raises LogUnavailableError, or SetupError when the topic is missing or unfit.
+    """
     with _consumer(settings) as consumer:
         check_topic(consumer, settings.topic)
         low, high = consumer.get_watermark_offsets(TopicPartition(settings.topic, 0), timeout=_TIMEOUT_S)
         window, end = _FIRST_WINDOW, high
-        while end > low:
+        found = Tail(records=high - low, unfinished=high - low)
+        while end > low and (found.position is None or found.position < at_least):
             start = max(low, end - window)
-            found: tuple[int, envelope.Record] | None = None
             for offset, value in _records(consumer, settings.topic, start, end):
-                record = envelope.decode(value) if value.find(b'"before"', 0, 12) < 0 else None
-                if record is not None and position(record) is not None:
-                    found = offset, record
-            if found is not None:
-                offset, record = found
-                return Tail(
-                    position=position(record), history=record.history, records=high - low, unfinished=high - offset - 1
-                )
+                record = _boundary(value)
+                lsn = position(record) if record is not None else None
+                if record is not None and lsn is not None and (found.position is None or lsn >= found.position):
+                    found = Tail(position=lsn, history=record.history, records=high - low, unfinished=high - offset - 1)
             end, window = start, window * _GROWTH
-        return Tail(records=high - low, unfinished=high - low)
+        return found
+
+
+def _boundary(value: bytes) -> envelope.Record | None:
+    """A record that is no change; None for changes and for what is no record."""
+    if value.find(b'"before"', 0, 12) >= 0:
+        return None
+    try:
+        return envelope.decode(value)
+    except envelope.LogRecordError:
+        return None
 
 
 def position(record: envelope.Record) -> Lsn | None:
@@ -91,6 +104,7 @@ def _consumer(settings: Kafka) -> Iterator[Consumer]:
             "group.id": f"{settings.group_id}-tail",
             "enable.auto.commit": False,
             "enable.partition.eof": False,
+            **QUIET,
             "auto.offset.reset": "earliest",
         }
     )

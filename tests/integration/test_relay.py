@@ -28,6 +28,7 @@ from command_api.process.settings import Settings
 from command_api.relay import loop
 from command_api.relay.catalog import Catalog
 from command_api.relay.errors import HistoryError, SetupError, SourceUnavailableError, StoppedError
+from command_api.relay.fresh_snapshot import fresh_snapshot
 from command_api.relay.metrics import MetricsServer, RelayState
 from command_api.relay.publish import Publisher
 from command_api.relay.setup import drop_slot, setup
@@ -294,6 +295,48 @@ def test_set_up_may_be_repeated_and_goes_on_from_an_interruption(
     assert len(rows) == 1999
     assert {row["op"] for row in rows} == {"r"}
     assert read_status(settings).problem == ""
+
+
+def test_a_fresh_snapshot_stands_in_the_log_at_its_place(settings: Settings, admin: psycopg.Connection[Any]) -> None:
+    setup(settings)
+    with running(settings) as state:
+        admin.execute("insert into users (user_id, name) values (gen_random_uuid(), 'a')")
+        covered(state, flushed(admin))
+        with pytest.raises(SetupError, match="Stop it"):
+            fresh_snapshot(settings)
+    stop = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(settings.postgres.admin.get_secret_value(), autocommit=True) as connection:
+            while not stop.is_set():
+                connection.execute("insert into users (user_id, name) values (gen_random_uuid(), 'x')")
+                connection.execute("delete from users where name = 'x' and random() < 0.005")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        until(lambda: admin.execute("select count(*) > 100 from users").fetchone() == (True,))
+        report = fresh_snapshot(settings)
+    finally:
+        stop.set()
+        writer.join()
+    with running(settings) as state:
+        covered(state, flushed(admin))
+    # A reader that starts at the newest snapshot has the same rows as one that starts at the log's beginning.
+    all_, place = transactions(settings), 0
+    for i, changes in enumerate(all_):
+        if any(change["op"] == "r" for change in changes):
+            assert len(changes) == report.snapshot_rows
+            place = i
+    expected = {row[0] for row in admin.execute("select user_id::text from users").fetchall()}
+    for start in (0, place):
+        rows: set[str] = set()
+        for change in (change for changes in all_[start:] for change in changes):
+            if change["op"] == "d":
+                rows.discard(change["before"]["user_id"])
+            else:
+                rows.add(change["after"]["user_id"])
+        assert rows == expected
 
 
 def test_changes_between_snapshot_and_start_arrive_once(settings: Settings, admin: psycopg.Connection[Any]) -> None:
