@@ -84,6 +84,10 @@ def _up(folder: Path, servers_only: bool, port: list[str]) -> int:
     asked = ports.parse_wishes(port)
     found = stack.find(folder)
     if found is not None:
+        if found.state.servers_only and not servers_only:
+            raise StackError(
+                f"the stack in {folder} runs the servers only", hint="make down, then make up starts everything"
+            )
         console.print("already running")
     else:
         options = stack.Options(folder=folder, servers_only=servers_only, ports=asked)
