@@ -31,6 +31,7 @@ from projector.compile.program import Program, compile_models
 from projector.configured import ConfigurationError, load_read_models
 from projector.metrics import WorkerMetrics
 from projector.replica.schema import ReplicaError, ReplicaMismatchError, open_replica
+from projector.replica.schema import explained as explained_error
 from projector.replica.values import ValueFormatError
 from projector.setup import SetupError, set_up, statements
 from projector.setup import reset as reset_models
@@ -212,6 +213,11 @@ def _work(
             stop=stop,
             max_batch_changes=chosen.max_batch_changes,
         ).run()
+    except sqlite3.Error as error:
+        reason = explained_error(error, chosen.replica)
+        if reason is None:
+            raise
+        raise reason from error
     except WriterStoppedError as error:
         _log.warning("stopped before the batch was written", cause=str(error))
     finally:

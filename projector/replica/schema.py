@@ -77,6 +77,19 @@ def open_replica(path: Path | None, program: Program, identity: str) -> sqlite3.
     return connection
 
 
+def explained(error: sqlite3.Error, path: Path) -> ReplicaError | None:
+    """What to do about a replica that can't be written or read any more; None for an error of another kind."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of it tells kinds of one failure apart
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        return ReplicaError(
+            f"the replica {path} or SQLite's temporary folder can't be written ({error}): make space or let the worker"
+            " write there, then start it again; it goes on from its last commit"
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return ReplicaError(f"the replica {path} is damaged ({error}): delete it, it is rebuilt from the log")
+    return None
+
+
 def read_position(connection: sqlite3.Connection) -> Position:
     """The position as last committed."""
     lsn, applied_lsn, offset, committed_at = connection.execute(
