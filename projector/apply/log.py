@@ -29,7 +29,9 @@ class LogReader:
 
     def __init__(self, settings: Kafka) -> None:
         self._topic = settings.topic
+        self._partition = TopicPartition(settings.topic, _PARTITION)
         self._logged = 0.0
+        self._end = -1
         self._consumer = Consumer(
             {
                 **settings.client_properties(),
@@ -73,6 +75,8 @@ class LogReader:
             if first is None:
                 return []
             messages = [first, *self._consumer.consume(most - 1, 0)]
+        # Asked here and not in `end`: a call from another thread waits as long as this one is polling.
+        self._end = int(self._consumer.get_watermark_offsets(self._partition, cached=True)[1])
         records = []
         for message in messages:
             error = message.error()
@@ -85,9 +89,8 @@ class LogReader:
         return records
 
     def end(self) -> int:
-        """The offset after the last record, as the broker last told; -1 before it has."""
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, _PARTITION), cached=True)
-        return int(high)
+        """The offset after the last record, as known when `read` last gave some; -1 before. Any thread may ask."""
+        return self._end
 
     def commit(self, offset: int) -> None:
         """Tell the consumer group, without waiting: the worker's own position is the replica's."""
