@@ -80,7 +80,7 @@ class Process:
         if limit:  # bytes that no file of this process may outgrow
             command = ["prlimit", f"--fsize={limit}", *command]
         own = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
-        own |= {"PYTHONPATH": str(TREE), "PYTHONUNBUFFERED": "1"} | environment(settings)
+        own |= {"PYTHONPATH": str(TREE), "PYTHONFAULTHANDLER": "1"} | environment(settings)
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=own, cwd=TREE
@@ -117,7 +117,7 @@ class Process:
         except subprocess.TimeoutExpired as error:
             raise AssertionError(f"{self.name} still runs after {seconds:g} s. {self.tail()}") from error
 
-    def tail(self, size: int = 3_000) -> str:
+    def tail(self, size: int = 6_000) -> str:
         """The end of its log."""
         return f"\n--- {self.log}\n{self.log.read_text(errors='replace')[-size:]}"
 
@@ -171,7 +171,13 @@ class Pipeline:
         self.run("projector", "setup")
 
     def logs(self) -> str:
-        """The end of every log."""
+        """The end of every log, with the stacks of what still runs, which this ends."""
+        for process in self._started:
+            if process.status is None:
+                process.send(signal.SIGCONT)
+                process.send(signal.SIGABRT)
+                with contextlib.suppress(AssertionError):
+                    process.wait(5)
         latest = {process.log: process for process in self._started}
         return "".join(process.tail() for process in latest.values())
 
