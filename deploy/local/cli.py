@@ -179,7 +179,7 @@ def supervise(
     right = supervisor.lock(folder)
     if right is None:
         print(f"another supervisor owns {folder}")
-        sys.exit(75)
+        sys.exit(supervisor.OWNED_BY_ANOTHER)
     with right:
         sys.exit(
             supervisor.supervise(folder, ports.parse_wishes(port), servers_only=servers_only, throw_away=throw_away)

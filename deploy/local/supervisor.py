@@ -31,6 +31,7 @@ TICK_S = 0.05
 MOST_RESTARTS = 5
 RESTART_WINDOW_S = 120.0
 LEASE = 0  # standard input
+OWNED_BY_ANOTHER = 75  # exit code of a supervisor that found the folder taken
 
 
 def pause_s(deaths: int) -> float:

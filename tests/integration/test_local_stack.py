@@ -19,6 +19,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from deploy.local import cassandra, folders, kafka, ports, stack, state
+from deploy.local.errors import AlreadyRunningError
 
 COMMAND = (sys.executable, "-m", "deploy.local")
 SERVERS = ("postgres", "kafka", "cassandra")
@@ -141,6 +142,19 @@ def test_ctrl_c_while_starting_leaves_nothing(folder: Path) -> None:
     assert code == 130
     assert "nothing is left running" in said
     assert_gone(processes)
+
+
+def test_a_second_start_beside_one_under_way_says_so_and_leaves_it_alone(folder: Path) -> None:
+    starting = command("up", folder, "--servers-only")
+    before = wait_state(folder, "kafka", "starting")
+    with pytest.raises(AlreadyRunningError, match="already runs, starts or stops"):
+        stack.start(stack.Options(folder=folder, servers_only=True))
+    now = state.read(folder)
+    assert now is not None
+    assert now.supervisor == before.supervisor
+    assert now.supervisor.process() is not None
+    starting.send_signal(signal.SIGINT)
+    finished(starting)
 
 
 def test_a_caller_that_is_killed_while_starting_leaves_nothing(folder: Path) -> None:
