@@ -46,6 +46,7 @@ from command_api.observe import Metrics as CommandMetrics
 from command_api.process.settings import Settings
 from command_api.relay.metrics import RelayCollector, RelayState
 from command_api.tables import order_items, orders, users
+from projections import READ_MODELS
 from projections.orders import ORDERS_BY_USER
 from projections.read_model import ReadModel
 from projector.compile.functions import FIELDS, TRUNCATIONS
@@ -101,6 +102,11 @@ def test_declaration_compiles_and_gives_the_sql_shown() -> None:
     assert sql(declared.select) == squeezed(shown)
     assert sql(ORDERS_BY_USER.select) == squeezed(shown), "the README's declaration is no longer the application's"
     assert (declared.name, declared.key) == (ORDERS_BY_USER.name, ORDERS_BY_USER.key)
+
+
+def test_the_figures_are_of_every_read_model() -> None:
+    measured = [re.match(r"`(\w+)`", row[0]) for row in cells("A read model")]
+    assert [name and name[1] for name in measured] == [model.name for model in READ_MODELS]
 
 
 NAMES: dict[str, Any] = {
