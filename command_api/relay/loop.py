@@ -42,6 +42,7 @@ _FRAMES_A_TURN: Final = 2_000
 _CONFIRM_S: Final = 0.1  # a moved position is told to Postgres at most this often
 _STATUS_S: Final = 5.0  # and something is said this often, well below wal_sender_timeout's usual 60 s
 _IDLE_S: Final = 1.0
+_PACE_S: Final = 0.001  # between turns while changes keep coming: a turn costs as much as several changes
 _HEALTHY_S: Final = 30.0  # a session that lived this long resets the wait before the next
 _FLUSH_S: Final = 10.0
 
@@ -127,7 +128,7 @@ class Session:
     ) -> None:
         feed = transactions.feed
         state = self._state
-        waits = 0
+        waits, turned = 0, 0.0
         while not self._stop.is_set():
             frames = 0
             for frame in connection.frames(_FRAMES_A_TURN):
@@ -147,6 +148,11 @@ class Session:
             if frames == _FRAMES_A_TURN:
                 state.behind_since = transactions.committed_at / 1e6
                 continue
+            if frames:
+                # The first change after a pause never waits; those right behind it are taken together.
+                since, turned = time.monotonic() - turned, time.monotonic()
+                if since < 2 * _PACE_S:
+                    time.sleep(_PACE_S)
             waits = 0 if frames or moved else waits + 1
             if connection.wait(self._patience(publisher, transactions, waits)):
                 continue

@@ -76,7 +76,8 @@ def _boundary(value: bytes) -> envelope.Record | None:
 def position(record: envelope.Record) -> Lsn | None:
     """The LSN that an END or a heartbeat stands for, None for other records."""
     if record.status == "END" and record.id is not None:
-        return Lsn(int(record.id.rpartition(":")[2]))
+        digits = record.id.rpartition(":")[2]
+        return Lsn(int(digits)) if digits.isdecimal() else None
     if record.status is None and record.op is None and record.lsn is not None:
         return Lsn(record.lsn)
     return None
