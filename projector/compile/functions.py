@@ -17,6 +17,8 @@ TIMESTAMP_INFINITY = (1 << 63) - 1
 TIMESTAMP_NEGATIVE_INFINITY = -(1 << 63)
 DATE_INFINITY = (1 << 31) - 1
 DATE_NEGATIVE_INFINITY = -(1 << 31)
+DATE_FIRST = -2_440_588  # 4714-11-24 BC, where Postgres's dates and timestamps begin
+DATE_LAST = 2_145_042_905  # 5874897-12-31
 _UNIT_MICROSECONDS = {
     "microseconds": 1,
     "milliseconds": 1_000,
@@ -145,6 +147,33 @@ def pg_date_timestamp(days: int | None) -> int | None:
     return days * DAY
 
 
+def pg_date_plus(days: int | None, more: int | None) -> int | None:
+    """A date so many days later; infinity stays."""
+    if days is None or more is None:
+        return None
+    return days if days in (DATE_INFINITY, DATE_NEGATIVE_INFINITY) else _date(days + more)
+
+
+def pg_date_minus(days: int | None, fewer: int | None) -> int | None:
+    """A date so many days earlier; infinity stays."""
+    return None if fewer is None else pg_date_plus(days, -fewer)
+
+
+def pg_date_difference(left: int | None, right: int | None) -> int | None:
+    """Days from one date to another; raises OutOfRangeError for infinite ones, as Postgres does."""
+    if left is None or right is None:
+        return None
+    if {left, right} & {DATE_INFINITY, DATE_NEGATIVE_INFINITY}:
+        raise OutOfRangeError("infinite dates can't be subtracted")
+    return checked(32, left - right)
+
+
+def _date(days: int) -> int:
+    if DATE_FIRST <= days <= DATE_LAST:
+        return days
+    raise OutOfRangeError(f"day {days} is out of range for a date")
+
+
 def pg_date_trunc(field: str, micros: int | None) -> int | None:
     """date_trunc of a timestamp, for a field of `TRUNCATIONS`."""
     if micros is None or micros in (TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY):
@@ -154,10 +183,16 @@ def pg_date_trunc(field: str, micros: int | None) -> int | None:
         return micros // unit * unit
     days = micros // DAY
     if field == "week":
-        return (days - (days + 3) % 7) * DAY
+        return _instant(days - (days + 3) % 7)
     year, month, _ = civil_from_days(days)
     first = {"month": month, "quarter": (month - 1) // 3 * 3 + 1, "year": 1}[field]
-    return days_from_civil(year, first, 1) * DAY
+    return _instant(days_from_civil(year, first, 1))
+
+
+def _instant(days: int) -> int:
+    if days < DATE_FIRST:
+        raise OutOfRangeError(f"day {days} is out of range for a timestamp")
+    return days * DAY
 
 
 def pg_extract(field: str, micros: int | None) -> int | None:
@@ -209,6 +244,9 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "pg_date_text": (1, pg_date_text),
     "pg_timestamp_date": (1, pg_timestamp_date),
     "pg_date_timestamp": (1, pg_date_timestamp),
+    "pg_date_plus": (2, pg_date_plus),
+    "pg_date_minus": (2, pg_date_minus),
+    "pg_date_difference": (2, pg_date_difference),
     "pg_date_trunc": (2, pg_date_trunc),
     "pg_extract": (2, pg_extract),
 }

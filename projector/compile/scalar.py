@@ -26,6 +26,7 @@ from projector.compile.functions import DAY, FIELDS, TIME_FIELDS, TRUNCATIONS, d
 BOOLEAN = ValueType(kind=Kind.BOOLEAN)
 TEXT = ValueType(kind=Kind.TEXT)
 _BYTEWISE = ("C", "POSIX", "ucs_basic", "pg_c_utf8")
+_ASCII_CASE = ("C", "POSIX", "ucs_basic")  # pg_c_utf8 orders by bytes too, but knows the case of every letter
 _COMPARISONS = {
     operators.eq: "=",
     operators.ne: "<>",
@@ -261,9 +262,10 @@ class Scalars:
                 left, right = _scaled(left, scale), _scaled(right, scale)
             return _operation(f"{function}(64, {{}}, {{}})", ValueType(kind=Kind.NUMERIC, scale=scale), left, right)
         if kinds == {Kind.DATE, Kind.INTEGER} and function != "pg_multiply" and left.type.kind is Kind.DATE:
-            return _operation(f"{function}(32, {{}}, {{}})", left.type, left, right)
+            name = "pg_date_plus" if function == "pg_add" else "pg_date_minus"
+            return _operation(f"{name}({{}}, {{}})", left.type, left, right)
         if kinds == {Kind.DATE} and function == "pg_subtract":
-            return _operation("pg_subtract(32, {}, {})", ValueType(kind=Kind.INTEGER, bits=32), left, right)
+            return _operation("pg_date_difference({}, {})", ValueType(kind=Kind.INTEGER, bits=32), left, right)
         raise RefusedError(
             _text(clause),
             f"arithmetic on {left.type.kind} and {right.type.kind} can't be maintained exactly: cast to numeric(p, s)",
@@ -347,7 +349,7 @@ class Scalars:
                 left, right = aligned(left, right, clause)
                 return Operation(type=left.type, template="NULLIF({}, {})", arguments=(left, right), strict=False)
             case (("lower" | "upper"), [inner]) if inner.type.kind is Kind.TEXT:
-                if inner.type.collation not in _BYTEWISE:
+                if inner.type.collation not in _ASCII_CASE:
                     raise RefusedError(_text(clause), f'{name} depends on the collation: write {name}(x.collate("C"))')
                 return _operation(f"{name}({{}})", inner.type, inner)
             case (("length" | "char_length"), [inner]) if (

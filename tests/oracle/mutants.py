@@ -22,7 +22,7 @@ from tests.oracle.schema import TABLES
 from tests.oracle.simulation import Models, Rules, difference
 
 Keep = Callable[[ModelProgram, TouchStatement], bool]
-_SOURCE = re.compile(r'(main|temp)\."(?:images of )?([^"]+)" AS o(\d+)')
+_SOURCE = re.compile(r'(main|temp)\."(?:images of )?([^"]+)"\)? AS o(\d+)')
 
 
 @dataclass(frozen=True, kw_only=True)

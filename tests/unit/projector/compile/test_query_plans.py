@@ -1,0 +1,53 @@
+"""No generated statement scans a replica table: whatever a batch costs, it does not grow with the rows behind it."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+import pytest
+
+from projections.read_model import ReadModel
+from projector.compile.program import compile_models
+from projector.replica.schema import open_replica
+from tests.oracle.views import MODELS
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_nothing_scans_a_replica_table(model: ReadModel) -> None:
+    program = compile_models([model])
+    connection = open_replica(None, program, "log")
+    compiled = program.models[0]
+    statements = [
+        *(statement.sql for statement in compiled.touch),
+        compiled.recompute.present,
+        compiled.recompute.absent,
+    ]
+    for sql in statements:
+        assert not scans(connection, sql), sql
+
+
+def test_a_scan_would_be_noticed() -> None:
+    connection = open_replica(None, compile_models([MODELS[0]]), "log")
+    assert scans(connection, 'SELECT 1 FROM main."d" AS o0 WHERE value = 1')
+    assert scans(
+        connection, 'SELECT 1 FROM temp."images of d" AS o0 CROSS JOIN main."d" AS o1 WHERE o0.value = o1.value'
+    )
+    assert not scans(connection, 'SELECT 1 FROM temp."images of d" AS o0 CROSS JOIN main."d" AS o1 WHERE o0.id = o1.id')
+
+
+def scans(connection: sqlite3.Connection, sql: str) -> list[str]:
+    """Plan steps that read all of a replica table, or build an index over it for one statement."""
+    tables = {alias: place for place, alias in re.findall(r'\b(main|temp)\."[^"]+"\)? AS (\w+)', sql)}
+    assert "main" in tables.values() or "temp" in tables.values()
+    steps = [str(detail) for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    found = []
+    for step in steps:
+        words = step.split()
+        if (
+            words[0] in ("SCAN", "SEARCH")
+            and not words[1].startswith("temp.")
+            and tables.get(words[1], "main") == "main"
+        ) and (words[0] == "SCAN" or "AUTOMATIC" in step):
+            found.append(step)
+    return found
