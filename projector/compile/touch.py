@@ -8,6 +8,9 @@ the joined rows. A superset is harmless, a missed key is a wrong table; so terms
 A left join's image that stands alone says two things: a row had, or has, this partner; and it had, or will have, none.
 For the second a statement finds the row through the image and takes the key's null-extended form (`LOST`).
 
+Images that are joined to other rows are taken once for each distinct set of the values that the statement reads: a row
+that changes a hundred times in a batch finds its partners once, not a hundred times.
+
 One statement per combination instead of a UNION ALL of images and current rows inside a join, because SQLite
 materializes such a union by scanning the table as soon as two of them meet.
 """
@@ -133,13 +136,19 @@ def _statement(analysis: Analysis, parts: tuple[Part, ...]) -> TouchStatement | 
     def resolver(owner: int) -> Resolver:
         """How columns are seen from an occurrence's own ON: only there is a lost one's row still to be seen."""
         nulls = absent | (lost - {owner})
-        return lambda index, name: (
-            "NULL" if index in nulls else f"{analysis.occurrences[index].alias}.{identifier(name)}"
-        )
 
-    sources, looked_up = _join_order(analysis, parts, absent, [term for _, term in owned])
+        def resolve(index: int, name: str) -> str:
+            if index in nulls:
+                return "NULL"
+            read.setdefault(index, set()).add(name)
+            return f"{analysis.occurrences[index].alias}.{identifier(name)}"
+
+        return resolve
+
+    read: dict[int, set[str]] = {}
     key = ", ".join(output.expression.sql(resolver(-1)) for output in analysis.key)
     where = " AND ".join(term.sql(resolver(owner)) for owner, term in owned)
+    sources, looked_up = _join_order(analysis, parts, absent, [term for _, term in owned], read)
     return TouchStatement(
         sql=f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} FROM {' CROSS JOIN '.join(sources)}"
         + (f" WHERE {where}" if where else ""),
@@ -153,13 +162,18 @@ def _statement(analysis: Analysis, parts: tuple[Part, ...]) -> TouchStatement | 
 
 
 def _join_order(
-    analysis: Analysis, parts: tuple[Part, ...], absent: frozenset[int], terms: list[Expression]
+    analysis: Analysis,
+    parts: tuple[Part, ...],
+    absent: frozenset[int],
+    terms: list[Expression],
+    read: dict[int, set[str]],
 ) -> tuple[list[str], list[tuple[str, tuple[str, ...]]]]:
     """FROM items, an image first and each next one linked to the ones before; and the columns each is looked up by."""
     waiting = [o for o in analysis.occurrences if o.index not in absent]
     first = next(o for o in waiting if parts[o.index] in (Part.IMAGES, Part.LOST))
     waiting.remove(first)
-    sources, looked_up, bound = [_source(first.table, first.alias, Part.IMAGES)], [], {first.index}
+    distinct = read.get(first.index, set()) if waiting else set()
+    sources, looked_up, bound = [_source(first.table, first.alias, Part.IMAGES, distinct)], [], {first.index}
     while waiting:
         linked = [(o, links) for o in waiting if (links := _links(tuple(terms), o.index, bound))]
         if not linked:
@@ -170,7 +184,8 @@ def _join_order(
                 ),
             )
         following, links = max(linked, key=lambda pair: parts[pair[0].index] is Part.CURRENT)
-        sources.append(_source(following.table, following.alias, parts[following.index]))
+        columns = read.get(following.index, set())
+        sources.append(_source(following.table, following.alias, parts[following.index], columns))
         if parts[following.index] is Part.CURRENT:
             looked_up.append((following.table.fullname, links))
         bound.add(following.index)
@@ -187,6 +202,11 @@ def _links(terms: tuple[Expression, ...], index: int, bound: set[int]) -> tuple[
     )
 
 
-def _source(table: Table, alias: str, part: Part) -> str:
-    name = images_name(table.fullname) if part is Part.IMAGES else replica_name(table.fullname)
-    return f"{name} AS {alias}"
+def _source(table: Table, alias: str, part: Part, distinct: set[str]) -> str:
+    """A FROM item; of images, the distinct values of some columns, or all rows when none are named."""
+    if part is not Part.IMAGES:
+        return f"{replica_name(table.fullname)} AS {alias}"
+    if not distinct:
+        return f"{images_name(table.fullname)} AS {alias}"
+    columns = ", ".join(identifier(name) for name in sorted(distinct))
+    return f"(SELECT DISTINCT {columns} FROM {images_name(table.fullname)}) AS {alias}"
