@@ -33,7 +33,7 @@ from projector.compile.program import ReplicaTable
 Row = tuple[Any, ...]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_ISO = re.compile(r"([+-]?\d{4,})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z")
+_ISO = re.compile(r"([+-]?\d{4,6})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z")
 # The log's numbers for infinite values (Debezium's), which order with no finite one, to the replica's, which do.
 _INFINITE_DAYS = {-2147472692: DATE_INFINITY, -2147472691: DATE_NEGATIVE_INFINITY}
 _INFINITE_MICROS = {
@@ -71,6 +71,8 @@ def timestamptz_micros(text: str) -> int:
         if match is None:
             raise ValueError(f"{text!r} is no ISO 8601 timestamp in UTC") from None
         year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+        if 1 <= year <= 9999 or not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 60):
+            raise ValueError(f"{text!r} is no ISO 8601 timestamp in UTC") from None
         micros = int((match[7] or "0").ljust(6, "0")[:6])
         clock = ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros
         return days_from_civil(year, month, day) * DAY + clock
@@ -130,15 +132,22 @@ def _array(value: list[Any]) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def _integer(bits: int) -> Any:
+    """A JSON number that fits; a longer one would only fail in SQLite, without a name."""
+    return Annotated[int, msgspec.Meta(ge=-(1 << bits - 1), le=(1 << bits - 1) - 1)]
+
+
 def _reader(kind: ValueType) -> tuple[Any, Callable[[Any], Any] | None]:
     """The JSON type of a kind, and the conversion when its replica form is another."""
     match kind.kind:
         case Kind.BOOLEAN:
             return bool, int
-        case Kind.INTEGER | Kind.INTERVAL:
-            return int, None
+        case Kind.INTEGER:
+            return _integer(kind.bits), None
+        case Kind.INTERVAL:
+            return _integer(64), None
         case Kind.DATE:
-            return int, _days
+            return _integer(32), _days
         case Kind.NUMERIC:
             return str, None if kind.scale is None else scaled_integer(kind.scale)
         case Kind.FLOAT:
@@ -150,9 +159,9 @@ def _reader(kind: ValueType) -> tuple[Any, Callable[[Any], Any] | None]:
         case Kind.BYTES:
             return str, _bytes
         case Kind.TIME:
-            return int, _micros_from_millis if kind.precision is not None and kind.precision <= 3 else None
+            return _integer(64), _micros_from_millis if kind.precision is not None and kind.precision <= 3 else None
         case Kind.TIMESTAMP:
-            return int, _micros_from_millis if kind.precision is not None and kind.precision <= 3 else _micros
+            return _integer(64), _micros_from_millis if kind.precision is not None and kind.precision <= 3 else _micros
         case Kind.TIMESTAMPTZ:
             return str, timestamptz_micros
         case Kind.ARRAY:

@@ -22,8 +22,18 @@ from tests.oracle.views import MODELS, VIEWS
 
 RUNS = 100 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))
-SEEDS: tuple[tuple[str, int], ...] = ()
-"""(model, seed) that once failed."""
+SEEDS: tuple[tuple[str, int], ...] = (
+    ("inner_join", 0),
+    ("left_chain", 0),
+    ("left_key", 0),
+    ("left_key", 3),
+    ("moving", 0),
+    ("moving", 6),
+    ("plain", 5),
+    ("plain", 19),
+    ("self_many", 4),
+)
+"""(model, seed) that failed with one of the rules broken (`tests.oracle.mutants`), or that found a fault."""
 BY_NAME = {model.name: model for model in MODELS}
 GROUPS: dict[str, tuple[ReadModel, ...]] = {
     **{model.name: (model,) for model in MODELS},

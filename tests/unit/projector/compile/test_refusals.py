@@ -54,7 +54,7 @@ REFUSED: dict[str, tuple[Any, str, tuple[str, ...]]] = {
     "subquery": (select(d.c.id, sub.c.name).join_from(d, sub, d.c.x_id == sub.c.id), "Subquery in FROM", ("id",)),
     "scalar subquery": (select(d.c.id, select(x.c.name).where(x.c.id == d.c.x_id).scalar_subquery().label("n")), "ScalarSelect", ("id",)),
     "in subquery": (ids.where(d.c.x_id.in_(select(x.c.id))), "join the table instead of a subquery", ("id",)),
-    "exists": (ids.where(select(x.c.id).where(x.c.id == d.c.x_id).exists()), "Exists", ("id",)),
+    "exists": (ids.where(select(x.c.id).where(x.c.id == d.c.x_id).exists()), "ScalarSelect|Exists", ("id",)),
     "no join condition": (select(d.c.id, x.c.id.label("x_id")), "needs an equality", ("id", "x_id")),
     "inequality join": (select(d.c.id, x.c.id.label("o")).join_from(d, x, d.c.x_id < x.c.id), "needs an equality", ("id", "o")),
     "computed join": (select(d.c.id, x.c.name).join_from(d, x, x.c.id == d.c.value + 1), "needs an equality", ("id",)),
