@@ -13,7 +13,7 @@ import httpx
 import psycopg
 
 from command_api.tables import orders, users
-from tests.e2e.pipeline import Pipeline, listening
+from tests.e2e.pipeline import Pipeline, listening, wait_for
 from tests.e2e.tokens import Commander, Tally, Writer, over_http
 from tests.e2e.transactions import Source
 from tests.oracle import schema
@@ -69,15 +69,29 @@ class RandomChanges(threading.Thread):
 class Load:
     """What a load did; complete when its block has ended."""
 
+    pipeline: Pipeline
     tallies: dict[str, Tally]
     made: Counter[str]
+
+    @property
+    def verified(self) -> int:
+        """How many replies with a token were right."""
+        return sum(tally.verified.total() for tally in self.tallies.values())
+
+    def wait_for_reads(self, more: int, *, seconds: float) -> None:
+        """Wait until so many more replies with a token were right."""
+        wanted = self.verified + more
+        wait_for(
+            f"{more} more reads", lambda: self.verified >= wanted, seconds, lambda: str(self) + self.pipeline.logs()
+        )
 
     def assert_honest(self, context: str, *, verified: int) -> None:
         """Fail when a read with a token was older than it, or too few could be judged."""
         stale = [line for tally in self.tallies.values() for line in tally.stale]
         assert not stale, f"{context}: {len(stale)} replies were older than their token:\n" + "\n".join(stale[:5])
-        seen = sum(tally.verified.total() for tally in self.tallies.values())
-        assert seen >= verified, f"{context}: only {seen} replies with a token could be judged: {self}"
+        assert self.verified >= verified, (
+            f"{context}: only {self.verified} replies with a token could be judged: {self}"
+        )
 
 
 @contextmanager
@@ -89,11 +103,11 @@ def running(pipeline: Pipeline, rng: Random) -> Iterator[Load]:
     command_client = httpx.Client(base_url=listening(commands), timeout=30)
     read = over_http(read_client)
     stop = threading.Event()
-    writers = [Writer(admin, read, Random(rng.random()), stop) for _ in range(2)]
+    writers = [Writer(admin, read, Random(rng.random()), stop) for _ in range(8)]
     commander = Commander(command_client, read, Random(rng.random()), stop)
     changes = RandomChanges(admin, Random(rng.random()), stop)
     threads: list[Writer | Commander | RandomChanges] = [*writers, commander, changes]
-    load = Load(tallies={"commands": commander.tally}, made=changes.made)
+    load = Load(pipeline=pipeline, tallies={"commands": commander.tally}, made=changes.made)
     load.tallies |= {f"writer {number}": writer.tally for number, writer in enumerate(writers)}
     for thread in threads:
         thread.start()

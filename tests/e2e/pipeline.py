@@ -82,6 +82,7 @@ class Process:
         own = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
         own |= {"PYTHONPATH": str(TREE), "PYTHONFAULTHANDLER": "1"} | environment(settings)
         with log.open("ab") as output:
+            self._begin = output.tell()
             self._popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=own, cwd=TREE
             )
@@ -116,6 +117,10 @@ class Process:
             return self._popen.wait(seconds)
         except subprocess.TimeoutExpired as error:
             raise AssertionError(f"{self.name} still runs after {seconds:g} s. {self.tail()}") from error
+
+    def said(self) -> str:
+        """What this run has logged; an earlier one of the same name is left out."""
+        return self.log.read_bytes()[self._begin :].decode(errors="replace")
 
     def tail(self, size: int = 6_000) -> str:
         """The end of its log."""
@@ -205,7 +210,7 @@ def listening(process: Process, seconds: float = 30) -> str:
 
     def found() -> str | None:
         assert process.status is None, f"{process.name} ended with {process.status}. {process.tail()}"
-        match = pattern.search(process.log.read_text(errors="replace"))
+        match = pattern.search(process.said())
         return match[0] if match else None
 
     url: str = wait_for(f"{process.name} listens", found, seconds, process.tail)

@@ -101,7 +101,7 @@ def test_kills_and_pauses_under_load(pipeline: Pipeline, cassandra_session: Sess
     began = time.monotonic()
     with load.running(pipeline, rng) as running:
         while done["kill"] < KILLS or time.monotonic() - began < SECONDS:
-            _pause(rng.choice((0.1, 0.4, 0.8, 1.5, 3.0)) * rng.random(), (relay, worker, standby))
+            _pause(rng.choice((0.1, 0.5, 1.0, 2.0, 4.0)) * rng.random(), (relay, worker, standby))
             fault = rng.choices(
                 (
                     "relay",
@@ -151,7 +151,7 @@ def test_kills_and_pauses_under_load(pipeline: Pipeline, cassandra_session: Sess
     relay.check()
     worker.check()
     compare.assert_equal(cassandra_session, keyspace, admin, projections.READ_MODELS, f"{context}, {done}")
-    running.assert_honest(context, verified=200)
+    running.assert_honest(context, verified=100)
     print(f"{context}: {time.monotonic() - began:.0f} s, {dict(done)}, {running}")
 
 

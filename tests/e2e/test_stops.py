@@ -73,7 +73,7 @@ def test_a_record_that_is_not_the_relays_stops_the_worker_until_it_is_skipped(
         _settled(pipeline, cassandra_session)
         offset = _garbage(pipeline)
         assert worker.wait(20) == 1
-        said = worker.log.read_text()
+        said = worker.said()
         assert f"log offset {offset}" in said
         assert f"projector skip --offset {offset}" in said
         assert "Traceback" not in said
@@ -149,7 +149,7 @@ def test_a_full_disk_stops_the_worker_and_it_goes_on_when_there_is_space(
         _settled(pipeline, cassandra_session)
         _orders(pipeline, 12_000, width=200)
         assert worker.wait(60) == 1
-        said = worker.log.read_text()
+        said = worker.said()
         assert "Traceback" not in said, said[-3000:]
         assert str(disk.folder) in said
         assert re.search(r"full|space|large", said), said[-3000:]
@@ -198,7 +198,7 @@ def test_a_lost_volume_is_rebuilt_without_writing_what_is_written(
 def _metrics_url(process: Process) -> str:
     """Where a worker serves its metrics."""
     pattern = re.compile(r'"port": (\d+), "event": "metrics are served"')
-    found = wait_for("metrics are served", lambda: pattern.search(process.log.read_text()), 30, process.tail)
+    found = wait_for("metrics are served", lambda: pattern.search(process.said()), 30, process.tail)
     return f"http://127.0.0.1:{found[1]}/metrics"
 
 
