@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from command_api.envelope import Record
 from projections.read_model import ReadModel
+from projector.apply.consume import Assembler
+from projector.apply.transaction import Transaction
 from projector.compile.program import ModelProgram, Program
 from projector.compile.touch import TouchStatement
 from tests.oracle import views
@@ -70,6 +73,14 @@ def _no_lost_partner(model: ModelProgram, statement: TouchStatement) -> bool:
     return not optional <= present or "NULL" not in statement.sql.partition(" FROM ")[0]
 
 
+class Forgetful(Assembler):
+    """Takes every whole transaction for a new one."""
+
+    def _end(self, record: Record, offset: int) -> Transaction | None:
+        self._lsn, self._gap = 0, None
+        return super()._end(record, offset)
+
+
 def _row_lsn(commit: Commit) -> int:
     return commit.row_lsns[-1] if commit.row_lsns else commit.end
 
@@ -112,7 +123,9 @@ MUTANTS: tuple[Mutant, ...] = (
         name="changed columns instead of whole rows", models=(views.PLAIN, views.INNER), rules=Rules(changed_only=True)
     ),
     Mutant(
-        name="a repeated log segment applied again", models=(views.MOVING, views.INNER), rules=Rules(forgetful=True)
+        name="a repeated log segment applied again",
+        models=(views.MOVING, views.INNER),
+        rules=Rules(assembler=Forgetful),
     ),
 )
 

@@ -63,7 +63,7 @@ class Reference:
         self._models = {model.name: model for model in models}
         self._connection.execute("SET TimeZone = 'UTC'; SET client_min_messages = warning")
         for table in tables:
-            copy = table.to_metadata(type(table.metadata)(), schema=None)
+            copy = table.to_metadata(type(table.metadata)())
             copy.foreign_keys.clear()
             copy.constraints = {copy.primary_key}
             copy.indexes.clear()

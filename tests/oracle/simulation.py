@@ -40,14 +40,14 @@ class Rules:
     """What a worker goes by; the defaults are the design's.
 
     timestamp_of: a batch's timestamp from the commits of its transactions. early_commit: the replica commits before the
-    writes are acknowledged. changed_only: only columns that differ from the last row are written. forgetful: repeated
-    transactions are applied again.
+    writes are acknowledged. changed_only: only columns that differ from the last row are written. assembler: what makes
+    transactions of records, from a position on.
     """
 
     timestamp_of: Callable[[Commit], int] = lambda commit: commit.end
     early_commit: bool = False
     changed_only: bool = False
-    forgetful: bool = False
+    assembler: Callable[[int], Assembler] = Assembler
 
 
 class Models:
@@ -165,7 +165,7 @@ class Worker:
         position = read_position(self._connection)
         self._position = position
         self._next = position.offset
-        self._assembler = Assembler(0 if self._rules.forgetful else position.lsn)
+        self._assembler = self._rules.assembler(position.lsn)
         self._step = Step(self._connection, self._world.models.program)
         self._step.reset()
         self._pending, self._in_batch = [], False
@@ -174,8 +174,6 @@ class Worker:
     def _transactions(self) -> Iterator[Transaction | Heartbeat]:
         while self._next < len(self._world.log):
             entry = self._world.log[self._next]
-            if self._rules.forgetful and b'"BEGIN"' in entry.value[:20]:
-                self._assembler = Assembler(0)
             found = list(self._assembler.feed([(self._next, entry.value)]))
             self._next += 1
             yield from found

@@ -85,6 +85,7 @@ v = Table(
 c = v.c
 t_c, t2_c = c.t.collate("C"), c.t2.collate("C")
 DIGITS = Numeric(18, 4)
+DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def _extracts() -> Iterator[tuple[str, ColumnElement[Any]]]:
@@ -318,7 +319,7 @@ def _literal(kind: ValueType, sql_type: str, value: Any) -> str:
         case Kind.NUMERIC:
             return f"{Decimal(value).scaleb(-(kind.scale or 0)):f}::{sql_type}"
         case Kind.TEXT | Kind.UUID:
-            return "'" + value.replace("'", "''") + f"'::{sql_type}"
+            return "'" + str(value).replace("'", "''") + f"'::{sql_type}"
         case Kind.DATE if value in (DATE_INFINITY, DATE_NEGATIVE_INFINITY):
             return f"'{'' if value > 0 else '-'}infinity'::date"
         case Kind.DATE:
@@ -365,7 +366,7 @@ def _here(connection: sqlite3.Connection, sql: str, row: int) -> Any:
 def _there(
     postgres: psycopg.Connection[Any], model: ReadModel, used: list[str], rows: list[dict[str, Any]]
 ) -> list[Any]:
-    types = {name: (value_type(c[name].type), c[name].type.compile(dialect=postgresql.dialect())) for name in used}
+    types = {name: (value_type(c[name].type), c[name].type.compile(dialect=DIALECT)) for name in used}
     tuples = [
         f"({at}" + "".join(f", {_literal(*types[name], row[name])}" for name in used) + ")"
         for at, row in enumerate(rows)
@@ -380,7 +381,7 @@ def _there(
     try:
         return run(tuples)
     except psycopg.Error:
-        return [_error_or(lambda one=one: run([one])[0]) for one in tuples]  # type: ignore[misc]
+        return [_error_or(lambda one=one: run([one])[0]) for one in tuples]
 
 
 def _plain(value: Any) -> Any:
