@@ -5,8 +5,8 @@
 3. The position, and COMMIT in the replica.
 4. The covered positions to Cassandra; then the consumer group's offset.
 
-When the worker is behind, several batches go through 1 and 2 before one 3 and 4, and a thread sends the rows of one
-while the next is maintained; each batch keeps its own timestamp, so this is the same as a crash before every COMMIT.
+When the worker is behind, several batches go through 1 and 2 before one 3 and 4, and Cassandra acknowledges the rows
+of one while the next is maintained; each batch keeps its own timestamp, so this is as if it crashed before each COMMIT.
 
 A crash anywhere repeats from the last COMMIT with whatever boundaries; every write carries its batch's last commit LSN,
 so repetitions converge. A published position is true when it appears: it follows the acknowledgement of its rows.
@@ -29,7 +29,6 @@ from command_api.process.logging import get_logger
 from projections.cassandra_table import GC_GRACE_SECONDS, write_timestamp
 from projector.apply.consume import Assembler
 from projector.apply.log import LogReader
-from projector.apply.pipeline import Pipeline, Writes, write
 from projector.apply.step import Step
 from projector.apply.transaction import Heartbeat, Transaction
 from projector.cassandra.write import Writer
@@ -42,7 +41,6 @@ _POLL_SECONDS = 0.2
 _STALE_MICROSECONDS = GC_GRACE_SECONDS * 1_000_000 // 2
 _LOOK_AGAIN_SECONDS = 30.0
 _BATCHES_A_COMMIT = 8
-_HELD_KEYS = 50_000  # a batch that touches more is streamed from the replica instead of held
 
 Item = Transaction | Heartbeat
 
@@ -89,7 +87,6 @@ class Worker:
         self._position = read_position(connection)
         self._silent_until: dict[str, int] = {}
         self._looked_at = 0.0
-        self._pipeline = Pipeline(writer)
         self._uncommitted: list[list[Item]] = []
         self._read_to = self._position.offset
         self._writes_of = dict.fromkeys((m.model.name for m in program.models), 0)
@@ -133,7 +130,7 @@ class Worker:
                 self._metrics.phase_seconds.labels(phase="read").observe(time.perf_counter() - started)
                 behind = len(records) >= self._most
                 for batch in self._cut(items):
-                    self._apply(batch, pipelined=behind)
+                    self._apply(batch)
                 self._read_to = records[-1][0] + 1
                 if not behind or len(self._uncommitted) >= _BATCHES_A_COMMIT:
                     self._commit()
@@ -146,8 +143,6 @@ class Worker:
         except BaseException:
             self._roll_back()
             raise
-        finally:
-            self._pipeline.close()
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -164,8 +159,8 @@ class Worker:
         if batch:
             yield batch
 
-    def _apply(self, batch: list[Item], *, pipelined: bool) -> None:
-        """Steps 1 and 2 of one batch; when it is not pipelined, its rows are acknowledged on return."""
+    def _apply(self, batch: list[Item]) -> None:
+        """Steps 1 and 2 of one batch; what it sent last is acknowledged by `_commit`."""
         transactions = [item for item in batch if isinstance(item, Transaction)]
         self._check_snapshot(transactions)
         self._seen_lsn = max(self._seen_lsn, batch[-1].lsn)
@@ -181,11 +176,7 @@ class Worker:
         for transaction in transactions:
             transaction.changes.close()
         with self._metrics.phase_seconds.labels(phase="write").time():
-            if pipelined and sum(touched.values()) <= _HELD_KEYS:
-                self._pipeline.submit(self._writes(transactions[-1].lsn, touched))
-            else:
-                self._pipeline.finish()
-                self._stream(transactions[-1].lsn, touched)
+            self._write(transactions[-1].lsn, touched)
         count = sum(transaction.changes.count for transaction in transactions)
         self._metrics.changes.inc(count)
         self._metrics.transactions.inc(len(transactions))
@@ -196,36 +187,23 @@ class Worker:
             if self._changes:
                 self._metrics.amplification.labels(name).set(self._writes_of[name] / self._changes)
 
-    def _writes(self, lsn: int, touched: dict[str, int]) -> Writes:
-        """All that a batch writes, held."""
-        writes = Writes(timestamp=write_timestamp(self._target.epoch, lsn))
-        for model in self._loud(lsn, touched):
-            name = model.model.name
-            rows = [row for chunk in self._step.present(model) for row in chunk]
-            writes.upserts.append((name, rows))
-            self._count(self._metrics.written, name, len(rows))
-            if len(rows) < touched[name]:
-                keys = [key for chunk in self._step.absent(model) for key in chunk]
-                writes.deletes.append((name, keys))
-                self._count(self._metrics.deleted, name, len(keys))
-        return writes
-
-    def _stream(self, lsn: int, touched: dict[str, int]) -> None:
-        """Write a batch chunk by chunk as the replica gives it, in bounded memory; all is acknowledged on return."""
+    def _write(self, lsn: int, touched: dict[str, int]) -> None:
+        """Send a batch chunk by chunk as the replica gives it, in bounded memory."""
         timestamp = write_timestamp(self._target.epoch, lsn)
         absent = []
         for model in self._loud(lsn, touched):
             name, written = model.model.name, 0
             for rows in self._step.present(model):
-                write(self._writer, Writes(timestamp=timestamp, upserts=[(name, rows)]))
+                self._writer.upsert(name, rows, timestamp)
                 written += len(rows)
             if written < touched[name]:
                 absent.append(model)
             self._count(self._metrics.written, name, written)
-        self._writer.drain()
+        if absent:
+            self._writer.drain()  # a row that moves may be in both places for a moment, never in none
         for model in absent:
             for keys in self._step.absent(model):
-                write(self._writer, Writes(timestamp=timestamp, deletes=[(model.model.name, keys)]))
+                self._writer.delete(model.model.name, keys, timestamp)
                 self._count(self._metrics.deleted, model.model.name, len(keys))
 
     def _loud(self, lsn: int, touched: dict[str, int]) -> list[ModelProgram]:
@@ -237,7 +215,7 @@ class Worker:
         if not self._uncommitted:
             return
         with self._metrics.phase_seconds.labels(phase="write").time():
-            self._pipeline.finish()
+            self._writer.drain()
         transactions = [item for batch in self._uncommitted for item in batch if isinstance(item, Transaction)]
         last = self._uncommitted[-1][-1]
         position = Position(

@@ -124,7 +124,7 @@ class Projector(Section):
     max_batch_changes: Annotated[int, Field(ge=1)] = 5_000
     rows_per_batch: Annotated[int, Field(ge=1)] = 30
     batch_bytes: Annotated[int, Field(ge=512)] = 4_096
-    batches_in_flight: Annotated[int, Field(ge=1)] = 32
+    batches_in_flight: Annotated[int, Field(ge=1)] = 256
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9102
 

@@ -14,6 +14,7 @@ from command_api.envelope import Record
 from projector.compile.expression import identifier
 from projector.compile.names import images_name, replica_name
 from projector.compile.program import Program, ReplicaTable
+from projector.replica.bulk import Bulk
 from projector.replica.values import UNCHANGED, Row, RowDecoder, ValueFormatError
 
 PART = 20_000  # changes of a table held in memory before they go to SQLite
@@ -72,19 +73,25 @@ class _TableImages:
         self._only_inserts = True
         self._deleted: tuple[Row, Row | None] | None = None  # of the change before this one: its key and row
         self._after: list[Row] = []
+        width = len(table.columns)
         names = ", ".join(identifier(name) for name in table.columns)
-        markers = ", ".join("?" * len(table.columns))
         by_key = " AND ".join(f"{identifier(name)} = ?" for name in table.key)
+        found = " AND ".join(f"t.{identifier(name)} = k.column{i}" for i, name in enumerate(table.key, 1))
         replica, images = replica_name(table.fullname), images_name(table.fullname)
         self._read = f"SELECT {names} FROM {replica} WHERE {by_key}"
-        self._keep_old = f"INSERT INTO {images} SELECT {names} FROM {replica} WHERE {by_key}"
         self._keep_all = f"INSERT INTO {images} SELECT {names} FROM {replica}"
-        self._keep_new = f"INSERT INTO {images} VALUES ({markers})"
-        self._put = f"INSERT OR REPLACE INTO {replica} VALUES ({markers})"
-        self._insert = f"INSERT OR IGNORE INTO {replica} VALUES ({markers})"
-        self._delete = f"DELETE FROM {replica} WHERE {by_key}"
         self._truncate = f"DELETE FROM {replica}"
         self._clear = f"DELETE FROM {images}"
+        old = ", ".join(f"t.{identifier(name)}" for name in table.columns)
+        self._keep_old = Bulk(
+            connection,
+            f"INSERT INTO {images} SELECT {old} FROM (VALUES {{rows}}) AS k CROSS JOIN {replica} AS t ON {found}",
+            self._width,
+        )
+        self._keep_new = Bulk(connection, f"INSERT INTO {images} VALUES {{rows}}", width)
+        self._put = Bulk(connection, f"INSERT OR REPLACE INTO {replica} VALUES {{rows}}", width)
+        self._insert = Bulk(connection, f"INSERT OR IGNORE INTO {replica} VALUES {{rows}}", width)
+        self._delete = f"DELETE FROM {replica} WHERE {by_key}"  # a list of composite keys would scan the table
 
     def clear(self) -> None:
         self._final.clear()
@@ -119,19 +126,17 @@ class _TableImages:
     def flush(self) -> None:
         if not self._final:
             return
-        execute_many = self._connection.executemany
+        keys = list(self._final)
         rows = [row for row in self._final.values() if row is not None]
         # Inserts of absent rows have no row before; INSERT OR IGNORE finds that out while it writes them.
-        new = self._only_inserts and execute_many(self._insert, rows).rowcount == len(self._final)
+        new = self._only_inserts and self._insert.run(rows) == len(keys)
         if not new:
-            execute_many(self._keep_old, self._final)
-        if self._after:
-            execute_many(self._keep_new, self._after)
+            self._keep_old.run(keys)
+        self._keep_new.run(self._after)
         if not new:
-            execute_many(self._put, rows)
+            self._put.run(rows)
             gone = [key for key, row in self._final.items() if row is None]
-            if gone:
-                execute_many(self._delete, gone)
+            self._connection.executemany(self._delete, gone)
         self.any = True
         self._final.clear()
         self._after.clear()

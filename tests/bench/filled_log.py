@@ -12,6 +12,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from command_api.process.settings import Kafka
+from projector.replica.values import timestamptz_micros
 
 USERS = 20_000
 TRANSACTION = 10
@@ -30,6 +31,7 @@ class OrderLog:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
+        self._taken: list[dict[str, object]] = []
         self.users = [str(uuid.UUID(int=self._random.getrandbits(128), version=4)) for _ in range(USERS)]
 
     def snapshot(self) -> Iterator[bytes]:
@@ -42,9 +44,26 @@ class OrderLog:
 
     def take(self, count: int) -> Iterator[bytes]:
         """The next `count` orders (a multiple of ten), each of a random user."""
+        self._taken.clear()
         for _ in range(count // TRANSACTION):
             rows = [self._order() for _ in range(TRANSACTION)]
+            self._taken += rows
             yield from self._transaction(str(self.lsn), "c", "orders", rows)
+
+    def last_rows(self) -> list[tuple[object, ...]]:
+        """`orders_by_user`'s rows of the last `take`, in replica form and in the columns' order of its table."""
+        names = {user: f"user {index}" for index, user in enumerate(self.users)}
+        return [
+            (
+                o["user_id"],
+                timestamptz_micros(str(o["created_at"])),
+                o["order_id"],
+                o["status"],
+                o["region"],
+                names[str(o["user_id"])],
+            )
+            for o in self._taken
+        ]
 
     def _order(self) -> dict[str, object]:
         self.orders += 1
@@ -64,12 +83,12 @@ class OrderLog:
         stamp = {"ts_ms": _TS_US // 1_000, "ts_us": _TS_US}
         yield encode({"status": "BEGIN", "id": ident, "event_count": None, "data_collections": None, **stamp})
         for order, row in enumerate(rows, 1):
-            self.lsn += 100
             source = {"version": "1", "connector": "postgresql", "name": "app", **stamp, "snapshot": "false"}
             source |= {"db": "app", "schema": "public", "table": table, "txId": 7, "lsn": self.lsn}
             place = {"id": ident, "total_order": order, "data_collection_order": order}
             yield encode({"before": None, "after": row, "source": source, "op": op, **stamp, "transaction": place})
-        self.lsn += 50
+        if op != "r":  # a snapshot begins and ends at its consistent point
+            self.lsn += 1_000
         counts = [{"data_collection": f"public.{table}", "event_count": len(rows)}]
         end = {
             "status": "END",

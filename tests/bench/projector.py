@@ -32,7 +32,7 @@ from projector.cassandra.session import close, connect
 from projector.compile.program import compile_models
 from projector.replica.schema import open_replica
 from tests.bench.filled_log import OrderLog, drop_topic, fill, make_topic
-from tests.bench.writer import driver_ways
+from tests.bench.writer import PlainDriver
 
 READ_MODELS: tuple[ReadModel, ...] = (ORDERS_BY_USER,)
 _ROUNDS = 5
@@ -82,11 +82,12 @@ def _against_driver(settings: Settings) -> dict[str, float]:
         log = OrderLog()
         fill(own.kafka, log.snapshot())
         run()
-        by_driver, by_concurrent = driver_ways(own, session, cassandra_table(ORDERS_BY_USER, own.cassandra.keyspace))
+        plain = PlainDriver(own, session, cassandra_table(ORDERS_BY_USER, own.cassandra.keyspace))
         rounds: list[dict[str, float]] = []
         for _ in range(_ROUNDS):
             fill(own.kafka, log.take(_ROUND_ORDERS))
-            driver, concurrent, worker = by_driver(), by_concurrent(), run()
+            rows = log.last_rows()
+            driver, concurrent, worker = plain.batches_per_s(rows), plain.concurrent_per_s(rows), run()
             assert worker["rows"] == _ROUND_ORDERS
             rate = worker["rows"] / worker["seconds"]
             rounds.append(
