@@ -134,7 +134,11 @@ class Worker:
                 self._read_to = records[-1][0] + 1
                 if not behind or len(self._uncommitted) >= _BATCHES_A_COMMIT:
                     self._commit()
-                if assembler.waiting_for_snapshot and self._read_to >= self._log.bounds()[1]:
+                if (
+                    assembler.waiting_for_snapshot
+                    and not assembler.in_snapshot
+                    and self._read_to >= self._log.bounds()[1]
+                ):
                     raise WorkerError(
                         f"the log begins at offset {low} and holds no whole snapshot: its oldest records are gone;"
                         " run `relay snapshot`"

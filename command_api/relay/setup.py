@@ -27,6 +27,7 @@ from sqlalchemy import MetaData
 
 from command_api.lsn import Lsn
 from command_api.process.logging import get_logger
+from command_api.process.kafka_login import KafkaRefusedError, Refusals, opened, reached
 from command_api.process.settings import Kafka, Settings
 from command_api.relay import continuity
 from command_api.relay.catalog import Catalog, PublishedTable
@@ -145,7 +146,10 @@ def publish_tables(catalog: Catalog, publication: str, wanted: tuple[tuple[str, 
         added = sql.SQL(", ").join(sql.SQL("TABLE {}").format(sql.Identifier(*pair)) for pair in missing)
         _execute(catalog, sql.SQL("ALTER PUBLICATION {} ADD {}").format(name_, added))
         _log.info(
-            "tables added to the publication", publication=publication, tables=[".".join(pair) for pair in missing]
+            "tables added to the publication",
+            publication=publication,
+            tables=[".".join(pair) for pair in missing],
+            hint="rows that they hold already reach the log with `relay snapshot`",
         )
     for pair in sorted(published - set(wanted)):
         _log.warning("the publication holds a table that is not asked for; it stays", table=".".join(pair))
@@ -184,7 +188,7 @@ def drop_slot(catalog: Catalog, name: str) -> None:
 
 def make_topic(kafka: Kafka) -> None:
     """Make the log's topic, or bring its retention and record size to the settings."""
-    admin = AdminClient(kafka.client_properties() | QUIET)
+    refusals = Refusals()
     wanted = {
         "cleanup.policy": "delete",
         "retention.ms": str(kafka.retention_ms),
@@ -192,7 +196,8 @@ def make_topic(kafka: Kafka) -> None:
         "max.message.bytes": str(kafka.max_message_bytes),
     }
     try:
-        if kafka.topic not in admin.list_topics(timeout=_TIMEOUT_S).topics:
+        admin = opened(AdminClient, kafka.client_properties() | QUIET | {"error_cb": refusals})
+        if kafka.topic not in reached(admin, refusals, _TIMEOUT_S).topics:
             topic = NewTopic(kafka.topic, num_partitions=1, replication_factor=kafka.replication_factor, config=wanted)
             _settle(admin.create_topics([topic], operation_timeout=_TIMEOUT_S))
             _log.info("topic made", topic=kafka.topic)
@@ -206,11 +211,15 @@ def make_topic(kafka: Kafka) -> None:
                 [ConfigResource(ResourceType.TOPIC, kafka.topic, incremental_configs=entries)]
             )
         )
-        consumer = Consumer({**kafka.client_properties(), **QUIET, "group.id": f"{kafka.group_id}-setup"})
+        refusals = Refusals()
+        group = {"group.id": f"{kafka.group_id}-setup", "error_cb": refusals}
+        consumer = opened(Consumer, kafka.client_properties() | QUIET | group)
         try:
-            check_topic(consumer, kafka.topic)
+            check_topic(consumer, kafka.topic, refusals)
         finally:
             consumer.close()
+    except KafkaRefusedError as error:
+        raise SetupError(str(error)) from error
     except KafkaException as error:
         raise kafka_error(error.args[0], f"the topic {kafka.topic!r} can't be made") from error
 

@@ -150,9 +150,10 @@ class Assembler:
                 f" {offset} is past it: records were lost. Take a fresh whole snapshot (relay snapshot) and rebuild the replica from it"
             )
 
-    def resume_offset(self, next_offset: int) -> int:
-        """Where to read on from when all before `next_offset` was fed: at the oldest transaction still open."""
-        return self._next_offset(next_offset - 1)
+    @property
+    def in_snapshot(self) -> bool:
+        """A whole snapshot has begun and not ended."""
+        return any(name == transaction.begin_id for name, transaction in self._open.items())
 
     def _next_offset(self, offset: int) -> int:
         return min((t.first_offset for t in self._open.values()), default=offset + 1)
