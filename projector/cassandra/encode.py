@@ -26,7 +26,8 @@ KEY_BYTES = 65_535
 """The longest partition key, and the longest sum of clustering values, that Cassandra takes."""
 
 _CELL_BYTES = 20  # beside its value, what the server's batch size counts for a cell and for a row's liveness
-_POSTGRES_DAYS = (-2_440_588, 2_145_042_906)  # 4713 BC to 5874897 AD; infinity lies outside
+_POSTGRES_DAYS = (-2_440_588, 2_145_042_906)  # 4713 BC to 5874897 AD
+_INFINITE_DAYS = (-(1 << 31), (1 << 31) - 1)  # the ends of CQL's date, which the read API prints as infinity
 _DAY_MICROSECONDS = 86_400_000_000
 
 
@@ -205,8 +206,8 @@ def _boolean(value: int) -> int:
 
 
 def _date(days: int) -> int:
-    if not _POSTGRES_DAYS[0] <= days <= _POSTGRES_DAYS[1]:
-        raise ValueError(f"{days} days is no finite date")
+    if not _POSTGRES_DAYS[0] <= days <= _POSTGRES_DAYS[1] and days not in _INFINITE_DAYS:
+        raise ValueError(f"{days} days is no date of Postgres")
     return days + (1 << 31)
 
 
