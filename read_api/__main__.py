@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from command_api.process.logging import configure_logging
+from command_api.process.logging import configure_logging, get_logger
 from command_api.process.settings import Settings
 from read_api import openapi
 from read_api.app import ReadApi
@@ -50,7 +50,7 @@ def serve(
     # uvicorn stops gracefully, then raises the signal again for whoever had a handler: a wanted stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    uvicorn.run(
+    config = uvicorn.Config(
         application,
         host=host if host is not None else settings.read_api.host,
         port=port if port is not None else settings.read_api.port,
@@ -59,6 +59,18 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
+    server, store = uvicorn.Server(config), application.service.store
+
+    def leave_refused() -> None:
+        server.should_exit = True
+
+    store.on_refusal = leave_refused
+    server.run()
+    if store.refusal:
+        get_logger(__name__).error(store.refusal)
+        raise typer.Exit(1)
+    if not server.started:
+        raise typer.Exit(3)
 
 
 @app.command()

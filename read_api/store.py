@@ -1,7 +1,8 @@
 """Cassandra for an asyncio process: prepared statements at LOCAL_QUORUM, driver errors as problems.
 
 Promised: `read` never blocks the event loop; a store that is away is a StoreUnavailableError at once or after the
-request time-out, and reads work again by themselves when it is back, also when it was away at start. Not promised: a
+request time-out, and reads work again by themselves when it is back, also when it was away at start.
+A login or certificate that is refused at start is told to the process, which ends: nothing mends it. Not promised: a
 retry of a read that failed; the client has Retry-After.
 """
 
@@ -9,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionP
 from cassandra.protocol import ProtocolException, ServerError
 from cassandra.query import PreparedStatement, tuple_factory
 
+from command_api.process.cassandra_login import TlsFilesError, remedy, tls_context
 from command_api.process.logging import get_logger
 from command_api.process.settings import Cassandra
 from read_api.paging import foreign_page
@@ -53,7 +54,10 @@ class Rows:
 
 
 class Store:
-    """One session, opened in the background by `start`, closed by `stop`."""
+    """One session, opened in the background by `start`, closed by `stop`.
+
+    refusal: why Cassandra will never let this process in, or empty; `on_refusal` is called once when it is known.
+    """
 
     def __init__(self, settings: Cassandra) -> None:
         self._settings = settings
@@ -63,6 +67,8 @@ class Store:
         self._prepared: dict[str, asyncio.Future[PreparedStatement]] = {}
         self._warm: tuple[str, ...] = ()
         self._failure = "not connected yet"
+        self.refusal = ""
+        self.on_refusal: Callable[[], None] = lambda: None
 
     async def start(self, statements: Iterable[str] = ()) -> None:
         """Begin to connect; returns at once, because a store that is away is a reply (503), not a crash.
@@ -117,12 +123,19 @@ class Store:
     async def _open(self) -> None:
         pause, longest = _RECONNECT_SECONDS
         while True:
-            cluster = _cluster(self._settings)
+            try:
+                cluster = _cluster(self._settings)
+            except TlsFilesError as error:
+                self._refused(str(error))
+                return
             try:
                 session = await asyncio.to_thread(cluster.connect)
             except (DriverException, NoHostAvailable, ConnectionException, OSError) as error:
                 await asyncio.to_thread(cluster.shutdown)
                 self._failure = f"no connection to Cassandra: {_summary(error)}"
+                if (settings := remedy(error)) is not None:
+                    self._refused(f"{self._failure}; check {settings}")
+                    return
                 _log.warning("cassandra_away", error=self._failure, retry_seconds=pause)
                 await asyncio.sleep(pause)
                 pause = min(longest, pause * 2)
@@ -137,14 +150,12 @@ class Store:
             with contextlib.suppress(DriverException, NoHostAvailable, ConnectionException):
                 await self._statement(session, cql)
 
+    def _refused(self, why: str) -> None:
+        self.refusal = self._failure = why
+        self.on_refusal()
+
 
 def _cluster(settings: Cassandra) -> Cluster:
-    context = None
-    if settings.ca_file is not None:
-        context = ssl.create_default_context(cafile=str(settings.ca_file))
-        context.check_hostname = False  # nodes are reached by address; the CA is the cluster's own
-        if settings.certificate_file is not None:
-            context.load_cert_chain(settings.certificate_file, settings.key_file)
     credentials = None
     if settings.username is not None:
         password = settings.password.get_secret_value() if settings.password else ""
@@ -158,7 +169,7 @@ def _cluster(settings: Cassandra) -> Cluster:
     return Cluster(
         settings.contact_points,
         port=settings.port,
-        ssl_context=context,
+        ssl_context=tls_context(settings),
         auth_provider=credentials,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         reconnection_policy=ExponentialReconnectionPolicy(0.25, 5.0),

@@ -19,7 +19,8 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 class Section(BaseModel):
     """A section refuses names that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # An error must not repeat its input: a misspelt password's name leaves the password where nothing masks it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Postgres(Section):
@@ -62,6 +63,7 @@ class Cassandra(Section):
 
     replication: the keyspace's replication map, used only when the keyspace is made.
     ca_file, certificate_file, key_file: TLS is on when ca_file is given.
+    check_hostname: whether a node's certificate must name the address that it is reached by.
     """
 
     contact_points: tuple[str, ...] = ("127.0.0.1",)
@@ -74,6 +76,7 @@ class Cassandra(Section):
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None
+    check_hostname: bool = True
 
 
 class CommandApi(Section):
@@ -124,6 +127,7 @@ class Projector(Section):
     max_batch_changes: Annotated[int, Field(ge=1)] = 5_000
     rows_per_batch: Annotated[int, Field(ge=1)] = 30
     batch_bytes: Annotated[int, Field(ge=512)] = 4_096
+    partitions_per_batch: Annotated[int, Field(ge=1)] = 10
     batches_in_flight: Annotated[int, Field(ge=1)] = 256
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9102
@@ -143,7 +147,13 @@ class ReadApi(Section):
 class Settings(BaseSettings):
     """All sections."""
 
-    model_config = SettingsConfigDict(env_prefix="LOCKSTEP_", env_nested_delimiter="__", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LOCKSTEP_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
 
     postgres: Postgres = Postgres()
     kafka: Kafka = Kafka()

@@ -18,7 +18,7 @@ from command_api.lsn import Lsn
 from command_api.relay.encodings import ColumnType
 from command_api.relay.errors import SetupError, SourceUnavailableError
 from command_api.relay.pgoutput import Column, Relation
-from command_api.relay.replication import with_session
+from command_api.relay.replication import connect_error, with_session
 
 _BUILTIN: Final = {info.oid: info.name for info in builtin}
 _BUILTIN_ARRAYS: Final = {info.array_oid: info for info in builtin if info.array_oid}
@@ -57,10 +57,11 @@ class Catalog:
     """One ordinary connection, in autocommit; a context manager. Raises SourceUnavailableError when it breaks."""
 
     def __init__(self, conninfo: str, *, timeout_s: float = 10.0) -> None:
-        with _translated():
-            self.connection = psycopg.connect(
-                with_session(conninfo, connect_timeout=str(max(2, int(timeout_s)))), autocommit=True
-            )
+        text = with_session(conninfo, connect_timeout=str(max(2, int(timeout_s))))
+        try:
+            self.connection = psycopg.connect(text, autocommit=True)
+        except psycopg.Error as error:  # libpq gives a refused login no SQLSTATE, so its words have to do
+            raise connect_error(str(error)) from error
         self._types: dict[int, ColumnType | None] = {}
 
     def __enter__(self) -> Catalog:
@@ -209,7 +210,5 @@ def _translated() -> Iterator[None]:
         raise SetupError(
             f"Postgres refused a query: {error}", hint="Give the role the right, or use the admin's"
         ) from error
-    except (psycopg.errors.InvalidPassword, psycopg.errors.InvalidAuthorizationSpecification) as error:
-        raise SetupError(f"Postgres refused the connection: {error}", hint="Check the role and password") from error
     except psycopg.Error as error:
         raise SourceUnavailableError(f"a query of Postgres's catalog failed: {error}") from error

@@ -21,6 +21,7 @@ from typing import Any, Final
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from command_api.process.kafka_login import KafkaRefusedError, opened
 from command_api.process.settings import Kafka
 from command_api.relay.errors import DeliveryError, LogUnavailableError, RelayError, SetupError
 
@@ -79,7 +80,10 @@ class Publisher:
         self._positions: deque[tuple[int, int]] = deque()
         self._failure: RelayError | None = None
         self._reported = False
-        self._producer = Producer(producer_properties(settings, self._on_delivery, self._on_error))
+        try:
+            self._producer = opened(Producer, producer_properties(settings, self._on_delivery, self._on_error))
+        except KafkaRefusedError as error:
+            raise SetupError(str(error)) from error
         self._produce_batch = self._producer.produce_batch
         self._poll = self._producer.poll
 

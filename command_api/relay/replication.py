@@ -23,14 +23,26 @@ from command_api.relay.errors import RelayError, SetupError, SourceUnavailableEr
 from command_api.relay.pgoutput import POSTGRES_EPOCH
 
 _STATUS: Final = struct.Struct(">cQQQqB")
+_CONNINFO: Final = "postgres.relay (for set-up and snapshots, postgres.admin)"
 _RECEIVED_PERMANENT: Final = {
-    "28P01": "Check the password in the relay's conninfo",
-    "28000": "Check the role in the relay's conninfo and pg_hba.conf",
-    "3D000": "Check dbname in the relay's conninfo",
+    "28P01": f"Check user and password in {_CONNINFO}",
+    "28000": f"Check user in {_CONNINFO}, and pg_hba.conf",
+    "3D000": f"Check dbname in {_CONNINFO}",
     "42501": "The relay's role needs the REPLICATION attribute: run `relay setup`",
     "42704": "Run `relay setup`",
     "58P01": "Run `relay setup`",
 }
+
+_HIDDEN_READS: Final = 2  # libpq reads 8 KiB at least, OpenSSL decrypts 16 KiB at a time
+
+# libpq's words; they are not translated here, because the wheel of psycopg has no catalogues.
+_TLS_REFUSALS: Final = (
+    "certificate verify failed",
+    "server certificate for",
+    "root certificate file",
+    "could not read root certificate",
+    "server does not support SSL",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +94,9 @@ class ReplicationConnection:
         if self._pg.status != pq.ConnStatus.OK:
             message = self._pg.get_error_message()
             self._pg.finish()
-            raise _connect_error(message)
+            raise connect_error(message)
         self.last_status = time.monotonic()
+        self._hidden_reads = _HIDDEN_READS if self._pg.ssl_in_use else 0
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
 
@@ -119,17 +132,24 @@ class ReplicationConnection:
     def frames(self, limit: int) -> Iterator[bytes]:
         """Up to `limit` frames that are here already; raises SourceUnavailableError when the stream has ended."""
         receive = self._pg.get_copy_data
+        drained = 0
         for _ in range(limit):
             try:
                 size, frame = receive(1)
             except Exception as error:
                 raise self._broken() from error
             if size > 0:
+                drained = 0
                 yield bytes(frame)
             elif size == 0:
                 # libpq has handed out all that it has read; the socket may hold more.
-                if not self.wait(0):
+                if self.wait(0):
+                    continue
+                # So may OpenSSL: the rest of one record, 16 KiB at most, which no poll of the socket shows.
+                if drained == self._hidden_reads:
                     return
+                drained += 1
+                self._consume()
             else:
                 raise self._broken()
 
@@ -138,10 +158,16 @@ class ReplicationConnection:
         try:
             if not self._poll.poll(timeout_s * 1000):
                 return False
+        except Exception as error:
+            raise self._broken() from error
+        self._consume()
+        return True
+
+    def _consume(self) -> None:
+        try:
             self._pg.consume_input()
         except Exception as error:
             raise self._broken() from error
-        return True
 
     def send_status(self, confirmed: int, *, reply: bool = False) -> None:
         """Tell the server that everything up to `confirmed` is safe; `reply` asks for its position at once."""
@@ -182,14 +208,16 @@ class ReplicationConnection:
         return tuple((result.get_value(0, i) or b"").decode() for i in range(result.nfields))
 
 
-def _connect_error(message: str) -> RelayError:
-    """Tell a wrong address's refusal, which waiting mends, from a wrong password, which it does not."""
+def connect_error(message: str) -> RelayError:
+    """Tell a server that is away, which waiting mends, from a wrong password or certificate, which it does not."""
     text = message.strip()
     for words, hint in (
-        ("authentication failed", "Check the password in the relay's conninfo"),
-        ("no pg_hba.conf entry", "Allow the relay's role in pg_hba.conf"),
-        ("role ", "Check the role in the relay's conninfo, or run the migrations that make it"),
-        ("database ", "Check dbname in the relay's conninfo"),
+        ("authentication failed", f"Check user and password in {_CONNINFO}"),
+        ("no password supplied", f"Check the password in {_CONNINFO}"),
+        *((words, f"Check sslmode, sslrootcert and host in {_CONNINFO}") for words in _TLS_REFUSALS),
+        ("no pg_hba.conf entry", f"Check sslmode and user in {_CONNINFO}, or allow the role in pg_hba.conf"),
+        ("role ", f"Check user in {_CONNINFO}, or run the migrations that make it"),
+        ("database ", f"Check dbname in {_CONNINFO}"),
         (
             "permission denied to start WAL sender",
             "The relay's role needs the REPLICATION attribute: run `relay setup`",

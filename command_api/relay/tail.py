@@ -14,12 +14,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from command_api import envelope
 from command_api.lsn import Lsn
+from command_api.process.kafka_login import KafkaRefusedError, Refusals, opened, reached
 from command_api.process.settings import Kafka
 from command_api.relay.errors import LogUnavailableError, SetupError
 from command_api.relay.publish import QUIET, kafka_error
@@ -47,8 +48,9 @@ def read_tail(settings: Kafka, at_least: int = 0) -> Tail:
 
     Raises LogUnavailableError, or SetupError when the topic is missing or unfit.
     """
-    with _consumer(settings) as consumer:
-        check_topic(consumer, settings.topic)
+    refusals = Refusals()
+    with _consumer(settings, refusals) as consumer:
+        check_topic(consumer, settings.topic, refusals)
         low, high = consumer.get_watermark_offsets(TopicPartition(settings.topic, 0), timeout=_TIMEOUT_S)
         window, end = _FIRST_WINDOW, high
         found = Tail(records=high - low, unfinished=high - low)
@@ -83,9 +85,12 @@ def position(record: envelope.Record) -> Lsn | None:
     return None
 
 
-def check_topic(consumer: Consumer, topic: str) -> None:
+def check_topic(consumer: Consumer, topic: str, refusals: Refusals) -> None:
     """Raise SetupError unless the topic is there with one partition. Lists all topics: naming one could create it."""
-    found = consumer.list_topics(timeout=_TIMEOUT_S).topics.get(topic)
+    try:
+        found = reached(consumer, refusals, _TIMEOUT_S).topics.get(topic)
+    except KafkaRefusedError as error:
+        raise SetupError(str(error)) from error
     if found is None:
         raise SetupError(f"the log's topic {topic!r} is missing", hint="Run `relay setup`")
     if len(found.partitions) != 1:
@@ -96,25 +101,31 @@ def check_topic(consumer: Consumer, topic: str) -> None:
 
 
 @contextmanager
-def _consumer(settings: Kafka) -> Iterator[Consumer]:
-    consumer = Consumer(
-        {
-            "fetch.message.max.bytes": 8 << 20,
-            "queued.max.messages.kbytes": 32 << 10,
-            **settings.client_properties(),
-            "group.id": f"{settings.group_id}-tail",
-            "enable.auto.commit": False,
-            "enable.partition.eof": False,
-            **QUIET,
-            "auto.offset.reset": "earliest",
-        }
-    )
+def _consumer(settings: Kafka, refusals: Refusals) -> Iterator[Consumer]:
+    try:
+        consumer = opened(Consumer, _properties(settings, refusals))
+    except KafkaRefusedError as error:
+        raise SetupError(str(error)) from error
     try:
         yield consumer
     except KafkaException as error:
         raise kafka_error(error.args[0], "the log's end can't be read") from error
     finally:
         consumer.close()
+
+
+def _properties(settings: Kafka, refusals: Refusals) -> dict[str, Any]:
+    return {
+        "fetch.message.max.bytes": 8 << 20,
+        "queued.max.messages.kbytes": 32 << 10,
+        **settings.client_properties(),
+        "group.id": f"{settings.group_id}-tail",
+        "enable.auto.commit": False,
+        "enable.partition.eof": False,
+        "error_cb": refusals,
+        **QUIET,
+        "auto.offset.reset": "earliest",
+    }
 
 
 def _records(consumer: Consumer, topic: str, start: int, end: int) -> Iterator[tuple[int, bytes]]:

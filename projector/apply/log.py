@@ -6,11 +6,13 @@ that are away are waited for by librdkafka itself; it is logged, and `read` retu
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from command_api.process.kafka_login import KafkaRefusedError, Refusals, opened, reached
 from command_api.process.logging import get_logger
 from command_api.process.settings import Kafka
 
@@ -32,31 +34,41 @@ class LogReader:
         self._partition = TopicPartition(settings.topic, _PARTITION)
         self._logged = 0.0
         self._end = -1
-        self._consumer = Consumer(
-            {
-                **settings.client_properties(),
-                "group.id": settings.group_id,
-                "client.id": "lockstep-projector",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "error",
-                "isolation.level": "read_committed",
-                "fetch.message.max.bytes": settings.max_message_bytes,
-                "queued.min.messages": 50_000,
-                "queued.max.messages.kbytes": 65_536,
-                "fetch.queue.backoff.ms": 5,
-                "reconnect.backoff.max.ms": 2_000,
-                "allow.auto.create.topics": False,
-            },
-            logger=None,
-        )
+        self._refusals = Refusals()
+        self._reached = False
+        properties = {
+            **settings.client_properties(),
+            "group.id": settings.group_id,
+            "client.id": "lockstep-projector",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "fetch.message.max.bytes": settings.max_message_bytes,
+            "queued.min.messages": 50_000,
+            "queued.max.messages.kbytes": 65_536,
+            "fetch.queue.backoff.ms": 5,
+            "reconnect.backoff.max.ms": 2_000,
+            "allow.auto.create.topics": False,
+            "error_cb": self._refusals,
+            "logger": logging.getLogger("librdkafka"),
+        }
+        try:
+            self._consumer = opened(Consumer, properties)
+        except KafkaRefusedError as error:
+            raise LogUnavailableError(str(error)) from error
 
     def bounds(self) -> tuple[int, int]:
         """First offset and the offset after the last; raises LogUnavailableError."""
         try:
+            if not self._reached:
+                reached(self._consumer, self._refusals, _QUERY_SECONDS)
+                self._reached = True
             low, high = self._consumer.get_watermark_offsets(
                 TopicPartition(self._topic, _PARTITION), timeout=_QUERY_SECONDS
             )
+        except KafkaRefusedError as error:
+            raise LogUnavailableError(str(error)) from error
         except KafkaException as error:
             raise self._explained(error.args[0]) from error
         return low, high

@@ -7,17 +7,17 @@ gone from Python 3.12 on. Naming it here also makes its absence an error at star
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 import time
 from typing import Any
 
-from cassandra import AuthenticationFailed, ConsistencyLevel, DriverException, OperationTimedOut, ProtocolVersion
+from cassandra import ConsistencyLevel, DriverException, OperationTimedOut, ProtocolVersion
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.io.libevreactor import LibevConnection
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
 
+from command_api.process.cassandra_login import TlsFilesError, remedy, tls_context
 from command_api.process.logging import get_logger
 from command_api.process.settings import Cassandra
 from projector.cassandra.errors import CassandraUnreachableError
@@ -36,7 +36,7 @@ class _Connection(LibevConnection):  # type: ignore[misc]  # the driver has no t
 def connect(settings: Cassandra, *, deadline_s: float = 60.0, stop: threading.Event | None = None) -> Session:
     """A session without a keyspace; close it with `close`.
 
-    Tries again until `deadline_s` seconds have passed or `stop` is set, but not after a refused login.
+    Tries again until `deadline_s` seconds have passed or `stop` is set, but not after a refused login or certificate.
     Raises CassandraUnreachableError, its message names the addresses, the last cause and the settings to look at.
     """
     until = time.monotonic() + deadline_s
@@ -46,8 +46,12 @@ def connect(settings: Cassandra, *, deadline_s: float = 60.0, stop: threading.Ev
             return cluster.connect()
         except (NoHostAvailable, DriverException, OSError) as error:
             cluster.shutdown()
-            refused = _refused_login(error)
-            if refused or time.monotonic() + _RETRY_SECONDS >= until or (stop is not None and stop.is_set()):
+            refused = remedy(error)
+            if (
+                refused is not None
+                or time.monotonic() + _RETRY_SECONDS >= until
+                or (stop is not None and stop.is_set())
+            ):
                 raise CassandraUnreachableError(_message(settings, error, refused)) from error
             _log.warning("cassandra does not answer yet", addresses=settings.contact_points, cause=str(error))
             (stop or threading.Event()).wait(_RETRY_SECONDS)
@@ -62,6 +66,10 @@ def close(session: Session) -> None:
 
 
 def _cluster(settings: Cassandra) -> Any:
+    try:
+        context = tls_context(settings)
+    except TlsFilesError as error:
+        raise CassandraUnreachableError(str(error)) from error
     policy = TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=settings.local_datacenter))
     profile = ExecutionProfile(policy, consistency_level=ConsistencyLevel.LOCAL_QUORUM, request_timeout=10.0)
     login = None
@@ -73,7 +81,7 @@ def _cluster(settings: Cassandra) -> Any:
         port=settings.port,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         auth_provider=login,
-        ssl_context=_tls(settings),
+        ssl_context=context,
         compression=False,
         connection_class=_Connection,
         # A node that comes back is used within seconds: the driver's default waits up to ten minutes.
@@ -86,32 +94,12 @@ def _cluster(settings: Cassandra) -> Any:
     return cluster
 
 
-def _tls(settings: Cassandra) -> ssl.SSLContext | None:
-    if settings.ca_file is None:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=str(settings.ca_file))
-        if settings.certificate_file is not None:
-            context.load_cert_chain(settings.certificate_file, settings.key_file)
-    except OSError as error:
-        raise CassandraUnreachableError(
-            f"Cassandra's TLS files can't be read ({error}): check cassandra.ca_file, certificate_file and key_file"
-        ) from error
-    return context
-
-
-def _refused_login(error: BaseException) -> bool:
-    causes = getattr(error, "errors", None)
-    found = causes.values() if isinstance(causes, dict) else (error,)
-    return any(isinstance(cause, AuthenticationFailed) for cause in found)
-
-
-def _message(settings: Cassandra, error: BaseException, refused: bool) -> str:
+def _message(settings: Cassandra, error: BaseException, refused: str | None) -> str:
     where = ", ".join(f"{host}:{settings.port}" for host in settings.contact_points)
     causes = getattr(error, "errors", None)
     why = "; ".join(f"{host}: {cause}" for host, cause in causes.items()) if isinstance(causes, dict) else str(error)
-    if refused:
-        return f"Cassandra at {where} refuses the login ({why}): check cassandra.username and cassandra.password"
+    if refused is not None:
+        return f"Cassandra at {where} can't be used by this client ({why}): check {refused}"
     if isinstance(error, OperationTimedOut):
         why = "timed out"
     return (
