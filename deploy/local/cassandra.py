@@ -1,9 +1,13 @@
-"""Apache Cassandra 5.0: one node on loopback, one token, a heap of 1 GB, no authentication, no remote management port."""
+"""Apache Cassandra 5.0: one node on loopback, one token, a heap of 1 GB, no remote management port.
+
+Without authentication, unless the caller's entries of cassandra.yaml bring it."""
 
 from __future__ import annotations
 
 import json
 import socket
+import ssl
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local import java, ports
@@ -59,11 +63,11 @@ LOGBACK = """\
 """
 
 
-def configuration(*, home: Path, port: int, storage_port: int) -> str:
+def configuration(*, home: Path, port: int, storage_port: int, more: Mapping[str, object] | None = None) -> str:
     """cassandra.yaml (each value written as JSON, which YAML includes).
 
     One token, because a node alone balances with nobody. The batch thresholds let the writer choose its batch by
-    measurement: the default warns from 5 KiB on. No snapshot of dropped tables: tests drop many.
+    measurement: the default warns from 5 KiB on. No snapshot of dropped tables: tests drop many. `more`: entries over these.
     """
     entries: dict[str, object] = {
         "cluster_name": "lockstep-local",
@@ -103,15 +107,18 @@ def configuration(*, home: Path, port: int, storage_port: int) -> str:
         "batch_size_fail_threshold": "1024KiB",
         "disk_failure_policy": "die",
     }
-    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in entries.items())
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in {**entries, **(more or {})}.items())
 
 
-def answers(port: int) -> bool:
+def answers(port: int, tls: ssl.SSLContext | None = None) -> bool:
     """Whether the node answers CQL's OPTIONS request now; it opens the port only when it has started."""
     options_request = bytes([0x04, 0, 0, 0, 0x05, 0, 0, 0, 0])
     supported = 0x06
     try:
-        with socket.create_connection((ports.HOST, port), timeout=0.5) as connection:
+        with (
+            socket.create_connection((ports.HOST, port), timeout=0.5) as plain,
+            tls.wrap_socket(plain, server_hostname=ports.HOST) if tls is not None else plain as connection,
+        ):
             connection.sendall(options_request)
             header = connection.recv(9)
     except OSError:
@@ -120,13 +127,20 @@ def answers(port: int) -> bool:
 
 
 def parts(
-    *, stack_folder: Path, port: int, storage_port: int, jars: tuple[Path, ...], environment: dict[str, str]
+    *,
+    stack_folder: Path,
+    port: int,
+    storage_port: int,
+    jars: tuple[Path, ...],
+    environment: dict[str, str],
+    more: Mapping[str, object] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> tuple[Part, ...]:
-    """The node. Writes its configuration."""
+    """The node. Writes its configuration. more: entries of cassandra.yaml. tls: what a client connects with."""
     home = stack_folder / "cassandra"
     settings = home / "conf"
     settings.mkdir(parents=True, exist_ok=True)
-    text = configuration(home=home, port=port, storage_port=storage_port)
+    text = configuration(home=home, port=port, storage_port=storage_port, more=more)
     (settings / "cassandra.yaml").write_text(text, encoding="utf-8")
     (settings / "logback.xml").write_text(LOGBACK, encoding="utf-8")
     opened = tuple(option for module, packages in OPENED_PACKAGES.items() for option in _opened(module, packages))
@@ -158,7 +172,7 @@ def parts(
         ),
         environment=environment,
         folder=home,
-        answers=lambda: answers(port),
+        answers=lambda: answers(port, tls),
         address=f"{ports.HOST}:{port}",
     )
     return (node,)

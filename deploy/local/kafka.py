@@ -1,10 +1,14 @@
-"""Apache Kafka 4 in KRaft mode: one node that is broker and controller, on loopback, without authentication."""
+"""Apache Kafka 4 in KRaft mode: one node that is broker and controller, on loopback.
+
+Without authentication, unless the caller's entries of server.properties bring it."""
 
 from __future__ import annotations
 
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from deploy.local import folders, java, ports
 from deploy.local.part import Part
@@ -21,8 +25,11 @@ rootLogger.appenderRef.out.ref = out
 """
 
 
-def configuration(*, data: Path, port: int, controller_port: int) -> str:
-    """server.properties: internal topics without replicas, topics made by name only, records up to 64 MiB."""
+def configuration(*, data: Path, port: int, controller_port: int, more: Mapping[str, str] | None = None) -> str:
+    """server.properties: internal topics without replicas, topics made by name only, records up to 64 MiB.
+
+    more: entries over these.
+    """
     entries = {
         "process.roles": "broker,controller",
         "node.id": "1",
@@ -46,7 +53,7 @@ def configuration(*, data: Path, port: int, controller_port: int) -> str:
         "message.max.bytes": str(MAX_MESSAGE_BYTES),
         "replica.fetch.max.bytes": str(MAX_MESSAGE_BYTES),
     }
-    return "".join(f"{name}={value}\n" for name, value in entries.items())
+    return "".join(f"{name}={value}\n" for name, value in {**entries, **(more or {})}.items())
 
 
 def cluster_id() -> str:
@@ -54,30 +61,44 @@ def cluster_id() -> str:
     return urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
 
 
-def answers(port: int) -> bool:
-    """Whether the broker lists its topics now."""
+def answers(port: int, client: Mapping[str, Any] | None = None) -> bool:
+    """Whether the broker lists its topics now, to a client with these properties."""
     if not ports.listens(port):
         return False
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
     try:
-        AdminClient({"bootstrap.servers": f"{ports.HOST}:{port}", "log_level": 0}).list_topics(timeout=1)
+        asked = {"bootstrap.servers": f"{ports.HOST}:{port}", "log_level": 0, **(client or {})}
+        AdminClient(asked).list_topics(timeout=1)
     except KafkaException:
         return False
     return True
 
 
 def parts(
-    *, stack_folder: Path, port: int, controller_port: int, jars: tuple[Path, ...], environment: dict[str, str]
+    *,
+    stack_folder: Path,
+    port: int,
+    controller_port: int,
+    jars: tuple[Path, ...],
+    environment: dict[str, str],
+    more: Mapping[str, str] | None = None,
+    format_arguments: tuple[str, ...] = (),
+    client: Mapping[str, Any] | None = None,
 ) -> tuple[Part, ...]:
-    """The broker, after a task that formats its data folder when there is none. Writes its configuration."""
+    """The broker, after a task that formats its data folder when there is none. Writes its configuration.
+
+    more: entries of server.properties. format_arguments: of the storage tool. client: properties that it answers to.
+    """
     home = stack_folder / "kafka"
     data = home / "data"
     made = home / "formatted"  # written last, so that an interrupted format is done again
     home.mkdir(parents=True, exist_ok=True)
     properties = home / "server.properties"
-    properties.write_text(configuration(data=data, port=port, controller_port=controller_port), encoding="utf-8")
+    properties.write_text(
+        configuration(data=data, port=port, controller_port=controller_port, more=more), encoding="utf-8"
+    )
     log4j2 = home / "log4j2.properties"
     log4j2.write_text(LOG4J2, encoding="utf-8")
     program = java.program()
@@ -94,7 +115,7 @@ def parts(
             Part(
                 name="kafka-format",
                 kind="task",
-                argv=(*argv, "format", "-t", cluster_id(), "-c", str(properties)),
+                argv=(*argv, "format", "-t", cluster_id(), "-c", str(properties), *format_arguments),
                 environment=environment,
                 folder=home,
                 finish=made.touch,
@@ -108,7 +129,7 @@ def parts(
         environment=environment,
         folder=home,
         after=tuple(part.name for part in before),
-        answers=lambda: answers(port),
+        answers=lambda: answers(port, client),
         address=f"{ports.HOST}:{port}",
     )
     return (*before, broker)
