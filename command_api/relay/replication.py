@@ -33,8 +33,6 @@ _RECEIVED_PERMANENT: Final = {
     "58P01": "Run `relay setup`",
 }
 
-_HIDDEN_READS: Final = 2  # libpq reads 8 KiB at least, OpenSSL decrypts 16 KiB at a time
-
 # libpq's words; they are not translated here, because the wheel of psycopg has no catalogues.
 _TLS_REFUSALS: Final = (
     "certificate verify failed",
@@ -96,7 +94,6 @@ class ReplicationConnection:
             self._pg.finish()
             raise connect_error(message)
         self.last_status = time.monotonic()
-        self._hidden_reads = _HIDDEN_READS if self._pg.ssl_in_use else 0
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
 
@@ -132,24 +129,17 @@ class ReplicationConnection:
     def frames(self, limit: int) -> Iterator[bytes]:
         """Up to `limit` frames that are here already; raises SourceUnavailableError when the stream has ended."""
         receive = self._pg.get_copy_data
-        drained = 0
         for _ in range(limit):
             try:
                 size, frame = receive(1)
             except Exception as error:
                 raise self._broken() from error
             if size > 0:
-                drained = 0
                 yield bytes(frame)
             elif size == 0:
                 # libpq has handed out all that it has read; the socket may hold more.
-                if self.wait(0):
-                    continue
-                # So may OpenSSL: the rest of one record, 16 KiB at most, which no poll of the socket shows.
-                if drained == self._hidden_reads:
+                if not self.wait(0):
                     return
-                drained += 1
-                self._consume()
             else:
                 raise self._broken()
 
@@ -158,16 +148,10 @@ class ReplicationConnection:
         try:
             if not self._poll.poll(timeout_s * 1000):
                 return False
-        except Exception as error:
-            raise self._broken() from error
-        self._consume()
-        return True
-
-    def _consume(self) -> None:
-        try:
             self._pg.consume_input()
         except Exception as error:
             raise self._broken() from error
+        return True
 
     def send_status(self, confirmed: int, *, reply: bool = False) -> None:
         """Tell the server that everything up to `confirmed` is safe; `reply` asks for its position at once."""
