@@ -197,6 +197,7 @@ def _work(
             session,
             rows_per_batch=chosen.rows_per_batch,
             batch_bytes=chosen.batch_bytes,
+            partitions_per_batch=chosen.partitions_per_batch,
             in_flight=chosen.batches_in_flight,
             stop=stop,
             on_retry=metrics.retried,

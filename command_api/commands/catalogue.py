@@ -41,7 +41,7 @@ async def create_product(connection: Connection, command: CreateProduct) -> Outc
         f"""
         insert into products (product_id, name, description, price, category_id) values (%s, %s, %s, %s, %s)
         on conflict do nothing returning {_COLUMNS}
-        """,  # noqa: S608  a constant of this module
+        """,
         (product_id, command.name, command.description, command.price, command.category_id),
     )
     row = await cursor.fetchone()
@@ -60,7 +60,7 @@ async def change_price(connection: Connection, product_id: UUID, expected: IfMat
         raise NotFoundError("product", product_id)
     check(expected, locked[0], "product")
     cursor = await connection.execute(
-        f"update products set price = %s, version = version + 1 where product_id = %s returning {_COLUMNS}",  # noqa: S608
+        f"update products set price = %s, version = version + 1 where product_id = %s returning {_COLUMNS}",
         (command.price, product_id),
     )
     row = await cursor.fetchone()

@@ -203,6 +203,8 @@ def producer_properties(
         "batch.num.messages": 10_000,
         "batch.size": 1_000_000,
         "socket.keepalive.enable": True,
+        # A partition that has no leader while its broker restarts is asked for again soon, not after five minutes.
+        "topic.metadata.refresh.interval.ms": 10_000,
         **settings.client_properties(),
         "message.max.bytes": settings.max_message_bytes,
         "queue.buffering.max.kbytes": QUEUE_BYTES >> 10,

@@ -26,8 +26,8 @@ from psycopg import sql
 from sqlalchemy import MetaData
 
 from command_api.lsn import Lsn
-from command_api.process.logging import get_logger
 from command_api.process.kafka_login import KafkaRefusedError, Refusals, opened, reached
+from command_api.process.logging import get_logger
 from command_api.process.settings import Kafka, Settings
 from command_api.relay import continuity
 from command_api.relay.catalog import Catalog, PublishedTable

@@ -121,13 +121,19 @@ class Assembler:
         self._check_gap(lsn, offset)
         del self._open[name]
         self._lsn = lsn
-        self._drop_passed_snapshots()
+        self._drop_passed()
         return Transaction(lsn, _micros(record), transaction.changes, self._next_offset(offset))
 
-    def _drop_passed_snapshots(self) -> None:
-        """An unfinished snapshot that can't be handed on any more must not hold back the offset to read on from."""
+    def _drop_passed(self) -> None:
+        """Unfinished transactions that can't be handed on any more must not hold back the offset to read on from.
+
+        A BEGIN names the start of its commit record. Commit records don't overlap, so a transaction that begins one
+        below the position ends at or below it: a woken relay sent a part of it again, and its END will not come. A
+        snapshot begins and ends at the same LSN.
+        """
         for name, transaction in list(self._open.items()):
-            if name == transaction.begin_id and int(name.partition(":")[2] or 0) <= self._lsn:
+            begin = int(transaction.begin_id.partition(":")[2] or 0)
+            if begin < self._lsn or (name == transaction.begin_id and begin == self._lsn):
                 transaction.changes.close()
                 del self._open[name]
 
@@ -137,6 +143,7 @@ class Assembler:
             return None
         self._check_gap(lsn + 1, offset)
         self._lsn = lsn
+        self._drop_passed()
         return Heartbeat(lsn, _micros(record), self._next_offset(offset))
 
     def _check_gap(self, lsn: int, offset: int) -> None:

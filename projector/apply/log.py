@@ -48,6 +48,7 @@ class LogReader:
             "queued.min.messages": 50_000,
             "queued.max.messages.kbytes": 65_536,
             "fetch.queue.backoff.ms": 5,
+            "topic.metadata.refresh.interval.ms": 10_000,  # a leader that is away is asked for again soon
             "reconnect.backoff.max.ms": 2_000,
             "allow.auto.create.topics": False,
             "error_cb": self._refusals,

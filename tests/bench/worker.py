@@ -66,6 +66,7 @@ def main() -> None:
         session,
         rows_per_batch=bounds.rows_per_batch,
         batch_bytes=bounds.batch_bytes,
+        partitions_per_batch=bounds.partitions_per_batch,
         in_flight=bounds.batches_in_flight,
     )
     for model in models:

@@ -66,6 +66,7 @@ def _rounds(settings: Settings, session: Session, table: CassandraTable) -> dict
         session,
         rows_per_batch=bounds.rows_per_batch,
         batch_bytes=bounds.batch_bytes,
+        partitions_per_batch=bounds.partitions_per_batch,
         in_flight=bounds.batches_in_flight,
     )
     writer.prepare(table)
@@ -107,7 +108,11 @@ class PlainDriver:
         self._session = session
         self._table = table
         self._in_flight = settings.projector.batches_in_flight
-        self._bounds = Bounds(rows=settings.projector.rows_per_batch, size=settings.projector.batch_bytes)
+        self._bounds = Bounds(
+            rows=settings.projector.rows_per_batch,
+            size=settings.projector.batch_bytes,
+            partitions=settings.projector.partitions_per_batch,
+        )
         self._statement = session.prepare(table.insert())
         self._statement.consistency_level = ConsistencyLevel.LOCAL_QUORUM
 

@@ -250,9 +250,17 @@ def test_reading_from_the_middle_waits_for_the_end_of_a_whole_snapshot() -> None
 
 
 def test_an_unfinished_transaction_holds_the_offset_back_and_the_position_not() -> None:
+    """Two writers overlap: the later transaction has begun when the earlier one ends, and may still be completed."""
     one, two = values(commit(10, insert(d, id=0), xid="1")), values(commit(20, insert(d, id=1), xid="2"))
-    found = list(Assembler(0).feed(enumerate([one[0], *two, heartbeat(25).value], start=5)))
-    assert [(type(f), f.lsn, f.next_offset) for f in found] == [(Transaction, 20, 5), (Heartbeat, 25, 5)]
+    found = list(Assembler(0).feed(enumerate([two[0], *one, heartbeat(11).value], start=5)))
+    assert [(type(f), f.lsn, f.next_offset) for f in found] == [(Transaction, 10, 5), (Heartbeat, 11, 5)]
+
+
+def test_what_began_below_the_position_does_not_hold_the_offset_back() -> None:
+    """A woken relay sent the start of a transaction again whose whole is applied: its END will not come."""
+    one, two = values(commit(10, insert(d, id=0), xid="1")), values(commit(20, insert(d, id=1), xid="2"))
+    found = list(Assembler(10).feed(enumerate([one[0], *two, heartbeat(25).value], start=5)))
+    assert [(type(f), f.lsn, f.next_offset) for f in found] == [(Transaction, 20, 9), (Heartbeat, 25, 10)]
 
 
 def test_infinite_and_ancient_times_pass_through() -> None:

@@ -99,3 +99,16 @@ def test_what_is_no_record_stops_with_its_offset(value: bytes) -> None:
 def test_garbage_is_that_error_or_nothing(garbage: bytes) -> None:
     with contextlib.suppress(LogRecordError):
         assert len(taken([garbage])) <= 1
+
+
+def test_a_begin_whose_end_never_comes_does_not_hold_the_offset_back() -> None:
+    """A woken relay sent the start of a transaction that stands in the log already."""
+    rng = Random(3)
+    commits = history(rng, [d, x], 6, with_snapshot=False)
+    log = [entry.value for entry in records(commits)]
+    whole = [at for at, value in enumerate(log) if b'"END"' in value[:20]]
+    again = log[: whole[0]]  # BEGIN and changes of the first transaction, without its END
+    log[whole[1] + 1 : whole[1] + 1] = again
+    last = taken(log)[-1]
+    assert last.lsn == commits[-1].end
+    assert last.next_offset == len(log)
