@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from pydantic import ValidationError
 
 from command_api.process.logging import configure_logging, get_logger
 from command_api.process.settings import Settings
@@ -24,6 +25,7 @@ app = typer.Typer(
     help="One typed HTTP route a read model. Settings: LOCKSTEP_READ_API__…, LOCKSTEP_CASSANDRA__…, LOCKSTEP_FILE.",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 Models = Annotated[
@@ -98,7 +100,11 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 
 def _settings(read_models: str | None) -> Settings:
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        typer.echo(f"read-api: {error}", err=True)
+        raise typer.Exit(1) from error
     if read_models is None:
         return settings
     return settings.model_copy(update={"read_api": settings.read_api.model_copy(update={"read_models": read_models})})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from typing import Annotated, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -19,6 +21,7 @@ app = typer.Typer(
     help="Capture: streams committed changes of Postgres into the Kafka log, in commit order.",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
 )
 _log = get_logger("command_api.relay")
 
@@ -114,9 +117,13 @@ def status() -> None:
 
 
 def main() -> None:
-    """The console entry point."""
+    """The console entry point: settings that are not valid are one log line, and exit status 1."""
     configure_logging()
-    app(prog_name="relay")
+    try:
+        app(prog_name="relay")
+    except ValidationError as error:
+        _log.error(str(error), kind="ValidationError")
+        sys.exit(1)
 
 
 if __name__ == "__main__":
