@@ -7,10 +7,12 @@ section. Passwords are `SecretStr`: they print as asterisks. Raises pydantic's V
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -174,5 +176,21 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then the file."""
         path = os.environ.get("LOCKSTEP_FILE")
-        file = (TomlConfigSettingsSource(settings_cls, Path(path)),) if path else ()
+        file = (_file(settings_cls, Path(path)),) if path else ()
         return (init_settings, env_settings, *file)
+
+
+def _file(settings_cls: type[BaseSettings], path: Path) -> PydanticBaseSettingsSource:
+    """The file's source; a file that is named but can't be read is an error, not an empty file."""
+    try:
+        path.open("rb").close()
+        return TomlConfigSettingsSource(settings_cls, path)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not TOML: {error}"
+        problem = PydanticCustomError(
+            "settings_file",
+            "{path} can't be read ({reason}): correct it, or unset LOCKSTEP_FILE",
+            {"path": str(path), "reason": str(reason)},
+        )
+        line = InitErrorDetails(type=problem, loc=("LOCKSTEP_FILE",), input=None)
+        raise ValidationError.from_exception_data("Settings", [line], hide_input=True) from error
