@@ -40,7 +40,8 @@ _log = get_logger(__name__)
 _POLL_SECONDS = 0.2
 _STALE_MICROSECONDS = GC_GRACE_SECONDS * 1_000_000 // 2
 _LOOK_AGAIN_SECONDS = 30.0
-_BATCHES_A_COMMIT = 8
+_FEW_RECORDS = 1_000  # so many after the batch in hand, and the worker counts as behind
+_COMMIT_EVERY_S = 2.0  # when behind: a page of the replica that several batches change is written once
 
 Item = Transaction | Heartbeat
 
@@ -88,6 +89,7 @@ class Worker:
         self._silent_until: dict[str, int] = {}
         self._looked_at = 0.0
         self._uncommitted: list[list[Item]] = []
+        self._committed_at = time.perf_counter()
         self._read_to = self._position.offset
         self._writes_of = dict.fromkeys((m.model.name for m in program.models), 0)
         self._changes = 0
@@ -128,11 +130,11 @@ class Worker:
                 kept = [record for record in records if record[0] not in skipped] if skipped else records
                 items = list(assembler.feed(kept))
                 self._metrics.phase_seconds.labels(phase="read").observe(time.perf_counter() - started)
-                behind = len(records) >= self._most
                 for batch in self._cut(items):
                     self._apply(batch)
                 self._read_to = records[-1][0] + 1
-                if not behind or len(self._uncommitted) >= _BATCHES_A_COMMIT:
+                behind = self._lag_records() > _FEW_RECORDS
+                if not behind or time.perf_counter() - self._committed_at > _COMMIT_EVERY_S:
                     self._commit()
                 if (
                     assembler.waiting_for_snapshot
@@ -235,6 +237,7 @@ class Worker:
             write_position(self._connection, position)
             self._connection.execute("COMMIT")
         self._uncommitted.clear()
+        self._committed_at = time.perf_counter()
         self._position = position
         self._publish(position, heartbeat_at=last.at if isinstance(last, Heartbeat) else None)
         self._log.commit(position.offset)

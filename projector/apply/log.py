@@ -20,6 +20,7 @@ _log = get_logger(__name__)
 _PARTITION = 0
 _QUERY_SECONDS = 30.0
 _LOG_EVERY = 5.0
+_FILL_SECONDS = 0.02
 
 
 class LogUnavailableError(RuntimeError):
@@ -44,9 +45,10 @@ class LogReader:
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
-            "fetch.message.max.bytes": settings.max_message_bytes,
-            "queued.min.messages": 50_000,
-            "queued.max.messages.kbytes": 65_536,
+            "fetch.message.max.bytes": 1 << 20,  # to begin with: librdkafka asks for more when a record is larger
+            "receive.message.max.bytes": max(100_000_000, settings.max_message_bytes + (1 << 20)),
+            "queued.min.messages": 20_000,
+            "queued.max.messages.kbytes": 16_384,
             "fetch.queue.backoff.ms": 5,
             "topic.metadata.refresh.interval.ms": 10_000,  # a leader that is away is asked for again soon
             "reconnect.backoff.max.ms": 2_000,
@@ -88,6 +90,9 @@ class LogReader:
             if first is None:
                 return []
             messages = [first, *self._consumer.consume(most - 1, 0)]
+        if most > len(messages) and self._end - (messages[-1].offset() or 0) > most:
+            # Far behind: a few milliseconds make the batch a full one, and full batches cost less a change.
+            messages += self._consumer.consume(most - len(messages), _FILL_SECONDS)
         # Asked here and not in `end`: a call from another thread waits as long as this one is polling.
         self._end = int(self._consumer.get_watermark_offsets(self._partition, cached=True)[1])
         records = []

@@ -43,7 +43,8 @@ class Changes:
                 yield decode(self._file.read(int.from_bytes(header, "big")))
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give memory and file back; only `count` is left."""
+        self._held.clear()
         if self._file is not None:
             self._file.close()
 

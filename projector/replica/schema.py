@@ -14,6 +14,7 @@ from projector.compile.functions import register
 from projector.compile.program import Program
 
 FORMAT = 1
+PAGE_BYTES = 16 * 1024  # of 4, 8 and 16 KiB the one whose rate fell least with 1,000,000 rows behind it
 CACHE_KIB = 64 * 1024
 IMAGES_CACHE_KIB = 32 * 1024
 
@@ -47,13 +48,14 @@ def open_replica(path: Path | None, program: Program, identity: str) -> sqlite3.
     """
     try:
         connection = sqlite3.connect(path or ":memory:", isolation_level=None, cached_statements=1024)
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         connection.execute("PRAGMA temp_store=FILE")  # a transaction of any size spills; a usual one stays in the cache
         connection.execute(f"PRAGMA temp.cache_size=-{IMAGES_CACHE_KIB}")
         connection.execute("PRAGMA case_sensitive_like=ON")  # as in Postgres
-        connection.execute("PRAGMA wal_autocheckpoint=16000")
+        connection.execute("PRAGMA wal_autocheckpoint=4000")
         if path is not None:
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         register(connection)

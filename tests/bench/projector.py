@@ -36,7 +36,7 @@ from tests.bench.writer import PlainDriver
 
 READ_MODELS: tuple[ReadModel, ...] = (ORDERS_BY_USER,)
 _ROUNDS = 5
-_ROUND_ORDERS = 60_000
+_ROUND_ORDERS = 120_000
 _MAINTAIN_ORDERS = 200_000
 _SMALL, _LARGE = 10_000, 1_000_000
 
