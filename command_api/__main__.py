@@ -16,6 +16,7 @@ from command_api.database import Connection
 from command_api.migrations.apply import MigrationError
 from command_api.migrations.apply import migrate as apply_migrations
 from command_api.process.logging import configure_logging, get_logger, mask_text
+from command_api.process.postgres_login import LoginError
 from command_api.process.settings import Settings
 from command_api.serve import BindError
 from command_api.serve import serve as run_server
@@ -60,7 +61,7 @@ def serve(log_level: LogLevel = "info") -> None:
     settings = _settings(log_level)
     try:
         run_server(settings)
-    except (BindError, psycopg.ProgrammingError) as error:
+    except (BindError, LoginError, psycopg.ProgrammingError) as error:
         raise _fail(str(error)) from None
 
 

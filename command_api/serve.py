@@ -1,4 +1,8 @@
-"""The HTTP server's process: bound, announced once it answers, drained on SIGTERM."""
+"""The HTTP server's process: its login tried, bound, announced once it answers, drained on SIGTERM.
+
+A database that refuses the login ends it at the start, with the setting's name; one that is away is waited for, but not
+for ever. Once it serves, a database that goes away is a 503 until it is back.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,12 @@ import uvicorn
 
 from command_api.app import create_app
 from command_api.process.logging import get_logger
+from command_api.process.postgres_login import logged_in
 from command_api.process.settings import Settings
 
 _log = get_logger(__name__)
 _DRAIN_S = 10  # what a request may still take after SIGTERM
+_DATABASE_S = 60  # what the database may take to come up; then a supervisor should see that nothing works
 
 
 class BindError(Exception):
@@ -61,9 +67,15 @@ def prepare(settings: Settings) -> tuple[Server, socket.socket]:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then answer what has been received and return. Raises BindError."""
+    """Serve until SIGTERM or SIGINT, then answer what has been received and return. Raises BindError, LoginError."""
     server, listener = prepare(settings)
     with listener:
+        logged_in(
+            settings.postgres.command_api.get_secret_value(),
+            setting="LOCKSTEP_POSTGRES__COMMAND_API",
+            seconds=_DATABASE_S,
+            waiting=lambda why: _log.warning("waiting for Postgres", seconds=_DATABASE_S, error=why),
+        )
         server.run(sockets=[listener])
     _log.info("stopped")
 

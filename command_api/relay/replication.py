@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq.abc import PGresult
 
 from command_api.lsn import Lsn
+from command_api.process.postgres_login import refusal
 from command_api.relay.encodings import SESSION
 from command_api.relay.errors import RelayError, SetupError, SourceUnavailableError
 from command_api.relay.pgoutput import POSTGRES_EPOCH
@@ -32,15 +33,6 @@ _RECEIVED_PERMANENT: Final = {
     "42704": "Run `relay setup`",
     "58P01": "Run `relay setup`",
 }
-
-# libpq's words; they are not translated here, because the wheel of psycopg has no catalogues.
-_TLS_REFUSALS: Final = (
-    "certificate verify failed",
-    "server certificate for",
-    "root certificate file",
-    "could not read root certificate",
-    "server does not support SSL",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,21 +187,14 @@ class ReplicationConnection:
 def connect_error(message: str) -> RelayError:
     """Tell a server that is away, which waiting mends, from a wrong password or certificate, which it does not."""
     text = message.strip()
-    for words, hint in (
-        ("authentication failed", f"Check user and password in {_CONNINFO}"),
-        ("no password supplied", f"Check the password in {_CONNINFO}"),
-        *((words, f"Check sslmode, sslrootcert and host in {_CONNINFO}") for words in _TLS_REFUSALS),
-        ("no pg_hba.conf entry", f"Check sslmode and user in {_CONNINFO}, or allow the role in pg_hba.conf"),
-        ("role ", f"Check user in {_CONNINFO}, or run the migrations that make it"),
-        ("database ", f"Check dbname in {_CONNINFO}"),
-        (
-            "permission denied to start WAL sender",
-            "The relay's role needs the REPLICATION attribute: run `relay setup`",
-        ),
-    ):
-        missing = words in ("role ", "database ") and "does not exist" not in text
-        if words in text and not missing:
-            return SetupError(f"Postgres refused the relay: {text}", hint=hint)
+    check = refusal(text)
+    if check is not None:
+        return SetupError(f"Postgres refused the relay: {text}", hint=f"Check {check} in {_CONNINFO}")
+    if "permission denied to start WAL sender" in text:
+        return SetupError(
+            f"Postgres refused the relay: {text}",
+            hint="The relay's role needs the REPLICATION attribute: run `relay setup`",
+        )
     return SourceUnavailableError(f"Postgres can't be reached: {text}")
 
 

@@ -12,12 +12,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from command_api.process.postgres_login import AwayError, logged_in
 from command_api.process.settings import Postgres
 
 COMMAND = [sys.executable, "-m", "command_api"]
@@ -65,7 +68,7 @@ def test_migrations_at_once_on_one_database_wait_for_each_other(empty_database: 
     results = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], results
     with psycopg.connect(empty_database) as connection:
-        assert connection.execute("select version_num from alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("select version_num from alembic_version").fetchall() == [("0002",)]
 
 
 @pytest.fixture
@@ -127,6 +130,80 @@ def test_a_port_in_use_is_named_with_a_way_out() -> None:
     assert port in done.stderr
     assert "LOCKSTEP_COMMAND_API__PORT" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"), [({"password": "hunter2"}, "user and password"), ({"dbname": "nowhere"}, "dbname")]
+)
+def test_a_refused_login_ends_the_server_with_the_setting(
+    postgres: Postgres, wrong: dict[str, str], named: str
+) -> None:
+    conninfo = make_conninfo(postgres.command_api.get_secret_value(), **wrong)
+    done = _run("serve", LOCKSTEP_POSTGRES__COMMAND_API=conninfo, LOCKSTEP_COMMAND_API__PORT="0")
+    assert done.returncode == 1
+    assert f"check {named} in LOCKSTEP_POSTGRES__COMMAND_API" in done.stderr
+    assert "hunter2" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_database_that_is_away_at_the_start_is_waited_for(
+    serve: Callable[..., tuple[subprocess.Popen[str], dict[str, Any]]], postgres: Postgres
+) -> None:
+    there = conninfo_to_dict(postgres.command_api.get_secret_value())
+    with socket.socket() as held:  # bound, and nobody listens: connections are refused
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        conninfo = make_conninfo(postgres.command_api.get_secret_value(), port=port)
+        process, said = serve(LOCKSTEP_POSTGRES__COMMAND_API=conninfo)
+        assert said["event"] == "waiting for Postgres"
+        assert process.stderr is not None
+        held.listen()
+        with forwarding(held, (str(there["host"]), int(str(there["port"])))):
+            assert select.select([process.stderr], [], [], 30)[0], "does not serve within 30 s"
+            listening = json.loads(process.stderr.readline())
+            assert httpx.post(f"{listening['url']}/users", json={"name": "Ada"}, timeout=20).status_code == 201
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+
+
+@contextmanager
+def forwarding(listener: socket.socket, target: tuple[str, int]) -> Iterator[None]:
+    """Carry every connection that `listener` gets to `target`, both ways."""
+
+    def carry(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(target)
+                ends.extend((near, far))
+                for pair in ((near, far), (far, near)):
+                    threads.append(threading.Thread(target=carry, args=pair, daemon=True))
+                    threads[-1].start()
+
+    ends: list[socket.socket] = []
+    threads = [threading.Thread(target=accept, daemon=True)]
+    threads[0].start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(10)
+        for end in ends:
+            end.close()
+
+
+def test_a_database_that_stays_away_is_not_waited_for_for_ever() -> None:
+    told: list[str] = []
+    with pytest.raises(AwayError, match=r"for 0\.2 s now.*check host and port in THE_SETTING"):
+        logged_in("host=127.0.0.1 port=1 user=x", setting="THE_SETTING", seconds=0.2, waiting=told.append)
+    assert len(told) == 1
 
 
 def test_an_unreachable_database_fails_the_migration_without_its_password() -> None:

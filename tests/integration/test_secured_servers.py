@@ -49,6 +49,7 @@ WRONGS = [
     (command, server, kind)
     for command, servers in {
         "command-api migrate": ("postgres",),
+        "command-api serve": ("postgres",),
         "relay setup": ("postgres", "kafka"),
         "relay run": ("postgres", "kafka"),
         "projector setup": ("cassandra",),
@@ -224,14 +225,15 @@ def _wrong(servers: SecuredServers, command: str, server: str, kind: str) -> tup
     own = {
         "LOCKSTEP_PROJECTOR__REPLICA": str(servers.folder / f"{uuid.uuid4()}.sqlite"),
         "LOCKSTEP_READ_API__PORT": "0",
+        "LOCKSTEP_COMMAND_API__PORT": "0",
     }
     password, authority = kind == "password", str(servers.other_ca)
     if server == "postgres":
-        role = "relay" if command == "relay run" else "admin"
-        user = "lockstep_relay" if role == "relay" else "postgres"
+        role = {"relay run": "relay", "command-api serve": "command_api"}.get(command, "admin")
+        user = "postgres" if role == "admin" else f"lockstep_{role}"
         broken = {"password": WRONG} if password else {"sslrootcert": authority}
         own[f"LOCKSTEP_POSTGRES__{role.upper()}"] = servers.conninfo(role, user, **broken)
-        named = f"LOCKSTEP_POSTGRES__{role.upper()}" if command == "command-api migrate" else f"postgres.{role}"
+        named = f"LOCKSTEP_POSTGRES__{role.upper()}" if command.startswith("command-api") else f"postgres.{role}"
         return own, tuple(words.replace("postgres.{role}", named) for words in POSTGRES[kind])
     if server == "kafka":
         text = servers.settings().replace(
