@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from projector.apply.transaction import Transaction
+from projector.compile.functions import why_failed
 from projector.compile.names import touched_name
 from projector.compile.program import ModelProgram, Program
 from projector.replica.images import Images
@@ -89,9 +90,14 @@ class Step:
 
 
 def _explained(model: ModelProgram, error: sqlite3.OperationalError) -> Exception:
-    if "user-defined function" not in str(error):
+    cause = why_failed()
+    if "user-defined function" in str(error) and cause is not None:
+        why, remedy = str(cause), cause.remedy
+    elif "integer overflow" in str(error):  # SQLite's own abs()
+        why, remedy = (
+            "the smallest 64-bit integer has no positive one",
+            "Postgres fails on a bigint too: correct the row",
+        )
+    else:
         return error
-    return MaintenanceError(
-        f"read model {model.model.name}: a row of this batch makes its SQL fail (a number out of range, or the year of an infinite"
-        " timestamp), as it does in Postgres: correct the row there, or change the read model"
-    )
+    return MaintenanceError(f"read model {model.model.name}: a row of this batch makes its SQL fail: {why}. {remedy}")

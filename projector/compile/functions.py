@@ -9,6 +9,7 @@ chapter 9 (Functions and Operators), under ``TimeZone=UTC``.
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,30 @@ TIME_FIELDS = ("hour", "minute")
 
 
 class OutOfRangeError(ArithmeticError):
-    """A value that Postgres too would refuse: the select() has no answer while the row stands."""
+    """A value that has no exact result here: the select() has no answer while the row stands.
+
+    remedy: what to do, and whether Postgres fails on the row too.
+    """
+
+    def __init__(self, message: str, remedy: str = "Postgres fails on it too: correct the row") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+        _raised.last = self
+
+
+class _Raised(threading.local):
+    """SQLite forgets what a function raised, so the last one of each thread is kept."""
+
+    last: OutOfRangeError | None = None
+
+
+_raised = _Raised()
+
+
+def why_failed() -> OutOfRangeError | None:
+    """What a function raised last in this thread; forgets it."""
+    error, _raised.last = _raised.last, None
+    return error
 
 
 def civil_from_days(days: int) -> tuple[int, int, int]:
@@ -59,7 +83,17 @@ def checked(bits: int, value: int | None) -> int | None:
     """The integer itself when it fits `bits`; raises OutOfRangeError as Postgres raises 22003."""
     if value is None or -(1 << bits - 1) <= value < 1 << bits - 1:
         return value
-    raise OutOfRangeError(f"{value} is out of range for a {bits}-bit integer")
+    if bits < 64:
+        raise OutOfRangeError(
+            f"{value} is out of range for a {bits}-bit integer",
+            "Postgres fails on it too: correct the row, or compute in a wider type, as in cast(x, BigInteger)",
+        )
+    # A numeric is a 64-bit integer here: 18 digits always fit.
+    raise OutOfRangeError(
+        f"{value} (a numeric's digits without its point) is beyond 64 bits",
+        "Postgres fails on a bigint too, but not on a numeric, which is exact here up to 18 digits: correct the row, "
+        "cast operands to fewer digits, as in cast(x, Numeric(9, 2)), or compute the column with refresh=",
+    )
 
 
 def _binary(operation: Callable[[int, int], int]) -> Callable[[int, int | None, int | None], int | None]:
@@ -201,7 +235,11 @@ def pg_extract(field: str, micros: int | None) -> int | None:
         return None
     if micros in (TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY):
         if field in ("year", "isoyear"):
-            raise OutOfRangeError("the year of an infinite timestamp is infinity, which no integer holds")
+            raise OutOfRangeError(
+                "the year of an infinite timestamp is infinity, which no integer holds",
+                "Postgres fails on it too where the year is cast to an integer: correct the row, or leave such rows out "
+                "in WHERE",
+            )
         return None
     days, rest = divmod(micros, DAY)
     year, month, day = civil_from_days(days)

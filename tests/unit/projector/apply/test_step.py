@@ -6,7 +6,20 @@ import sqlite3
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, Text, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    cast,
+    extract,
+    func,
+    select,
+)
 
 from projections.read_model import ReadModel
 from projector.apply.consume import Assembler
@@ -22,6 +35,14 @@ from tests.oracle.values import of
 
 v = Table(
     "v", MetaData(), Column("id", Integer, primary_key=True), Column("n", Integer, nullable=False), Column("s", Text)
+)
+w = Table(
+    "w",
+    v.metadata,
+    Column("id", Integer, primary_key=True),
+    Column("n", Integer),
+    Column("b", BigInteger),
+    Column("at", DateTime(timezone=True)),
 )
 MODEL = ReadModel(
     name="m",
@@ -121,8 +142,21 @@ def test_a_value_left_out_of_an_unknown_row_is_an_error_with_the_way_on(
         step.take([transaction(10, Event(v, "u", after=row(1, 1, "x"), unchanged=frozenset(["s"])))])
 
 
-def test_a_number_out_of_range_names_the_read_model(program: Program, connection: sqlite3.Connection) -> None:
-    step = Step(connection, program)
-    step.take([transaction(10, put(1, 2_000_000_000))])
-    with pytest.raises(MaintenanceError, match="read model m"):
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        (w.c.n * 2, r"32-bit integer\. Postgres fails on it too.*cast\(x, BigInteger\)"),
+        (w.c.b * 2, r"beyond 64 bits\. Postgres fails on a bigint too"),
+        (cast(w.c.n, Numeric(18, 8)) * w.c.n, r"exact here up to 18 digits.*refresh="),
+        (func.abs(w.c.b, type_=BigInteger), r"smallest 64-bit integer.*correct the row"),
+        (extract("year", w.c.at), r"year of an infinite timestamp.*WHERE"),
+    ],
+)
+def test_a_value_out_of_range_says_what_where_and_the_remedy(expression: Any, said: str) -> None:
+    model = ReadModel(name="wide", select=select(w.c.id, expression.label("x")), partition_key=("id",))
+    program = compile_models([model])
+    step = Step(open_replica(None, program, "log"), program)
+    extremes = {"id": of(1), "n": of(2_000_000_000), "b": of(-(1 << 63)), "at": of("infinity")}
+    step.take([transaction(10, Event(w, "c", after=extremes))])
+    with pytest.raises(MaintenanceError, match=f"read model wide: .*{said}"):
         result(step, program)
