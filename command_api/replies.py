@@ -103,6 +103,78 @@ class OrderDeleted(Reply):
     deleted: bool
 
 
+class Category(Reply):
+    """A category of products."""
+
+    category_id: UUID
+    name: str
+
+
+class Review(Reply):
+    """A review."""
+
+    review_id: UUID
+    product_id: UUID
+    user_id: UUID
+    rating: int
+    body: str
+    created_at: datetime
+    version: int
+
+
+class ReviewDeleted(Reply):
+    """The review is gone."""
+
+    review_id: UUID
+    deleted: bool
+
+
+class Driver(Reply):
+    """A driver."""
+
+    driver_id: UUID
+    name: str
+    version: int
+
+
+class Trip(Reply):
+    """A trip; its end and fare are null until it is finished."""
+
+    trip_id: UUID
+    driver_id: UUID
+    rider_id: UUID
+    city: str
+    started_at: datetime
+    finished_at: datetime | None
+    fare: str | None = Field(examples=["12.50"])
+    version: int
+
+
+class Post(Reply):
+    """A post."""
+
+    post_id: UUID
+    author_id: UUID
+    body: str
+    created_at: datetime
+    version: int
+
+
+class PostDeleted(Reply):
+    """The post is gone, with its likes."""
+
+    post_id: UUID
+    deleted: bool
+
+
+class Like(Reply):
+    """Whether the user likes the post now."""
+
+    post_id: UUID
+    user_id: UUID
+    liked: bool
+
+
 _TOKEN = {"Consistency-Token": {"description": "The body's consistency_token.", "schema": {"type": "string"}}}
 _ETAG = {"ETag": {"description": "The version, for If-Match.", "schema": {"type": "string"}}}
 _LOCATION = {"Location": {"description": "Path of what was made.", "schema": {"type": "string"}}}

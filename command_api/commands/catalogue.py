@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 from uuid import UUID
 
+from command_api.commands.categories import require_category
 from command_api.commands.fields import Command, Description, Id, Money, Name, new_id
 from command_api.commands.outcome import Outcome
 from command_api.database import Connection
-from command_api.errors import ConflictError, NotFoundError
+from command_api.errors import ConflictError, NotFoundError, UnknownReferenceError
 from command_api.preconditions import IfMatch, check
 
 _COLUMNS = "product_id, name, description, price, category_id, version"
@@ -30,12 +31,36 @@ class ChangePrice(Command):
     price: Money
 
 
+class RenameProduct(Command):
+    """Another name."""
+
+    name: Name
+
+
+class DescribeProduct(Command):
+    """Another description; it may be empty."""
+
+    description: Description
+
+
+class MoveProduct(Command):
+    """Another category, or none."""
+
+    category_id: Id | None
+
+
+Change = ChangePrice | RenameProduct | DescribeProduct | MoveProduct
+"""Commands of one field each, which is the column's name."""
+
+
 def _product(row: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip(_COLUMNS.split(", "), row, strict=True))
 
 
 async def create_product(connection: Connection, command: CreateProduct) -> Outcome:
-    """Raises ConflictError when the given id is taken."""
+    """Raises ConflictError when the given id is taken, UnknownReferenceError for the category."""
+    if command.category_id is not None:
+        await require_category(connection, command.category_id)
     product_id = command.product_id or new_id()
     cursor = await connection.execute(
         f"""
@@ -50,8 +75,8 @@ async def create_product(connection: Connection, command: CreateProduct) -> Outc
     return Outcome(body=_product(row), version=1, created=f"/products/{product_id}")
 
 
-async def change_price(connection: Connection, product_id: UUID, expected: IfMatch, command: ChangePrice) -> Outcome:
-    """Raises NotFoundError, VersionMismatchError."""
+async def change_product(connection: Connection, product_id: UUID, expected: IfMatch, command: Change) -> Outcome:
+    """Raises NotFoundError, VersionMismatchError, UnknownReferenceError for the category."""
     cursor = await connection.execute(
         "select version from products where product_id = %s for no key update", (product_id,)
     )
@@ -59,11 +84,21 @@ async def change_price(connection: Connection, product_id: UUID, expected: IfMat
     if locked is None:
         raise NotFoundError("product", product_id)
     check(expected, locked[0], "product")
+    if isinstance(command, MoveProduct) and command.category_id is not None:
+        await require_category(connection, command.category_id)
+    ((column, value),) = command.model_dump().items()
     cursor = await connection.execute(
-        f"update products set price = %s, version = version + 1 where product_id = %s returning {_COLUMNS}",
-        (command.price, product_id),
+        f"update products set {column} = %s, version = version + 1 where product_id = %s returning {_COLUMNS}",
+        (value, product_id),
     )
     row = await cursor.fetchone()
     assert row is not None, "the row is locked"
     product = _product(row)
     return Outcome(body=product, version=product["version"])
+
+
+async def require_product(connection: Connection, product_id: UUID) -> None:
+    """Hold the product in place until the transaction ends; raises UnknownReferenceError."""
+    cursor = await connection.execute("select from products where product_id = %s for key share", (product_id,))
+    if await cursor.fetchone() is None:
+        raise UnknownReferenceError(f"there is no product {product_id}", hint="create the product first")

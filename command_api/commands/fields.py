@@ -36,6 +36,7 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64), _NO_NUL]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), _NO_NUL]
 Description = Annotated[str, StringConstraints(max_length=10_000), _NO_NUL]
+PostBody = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000), _NO_NUL]
 HttpUrl = Annotated[str, StringConstraints(max_length=2_048, pattern=r"^https?://[^\s\x00-\x1f]+$"), _NO_NUL]
 Money = Annotated[
     Decimal,
@@ -43,6 +44,7 @@ Money = Annotated[
     Field(ge=0, max_digits=12, decimal_places=2, allow_inf_nan=False, examples=["12.50"]),
 ]
 Quantity = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Rating = Annotated[int, Field(strict=True, ge=1, le=5)]
 Id = Annotated[UUID, Field(examples=["01938d7e-5c3a-7b4e-9f00-3a5b1c2d4e6f"])]
 
 

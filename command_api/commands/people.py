@@ -15,6 +15,14 @@ from command_api.database import Connection
 from command_api.errors import ConflictError, NotFoundError, UnknownReferenceError
 from command_api.preconditions import IfMatch, check
 
+# The first kind of row that keeps a user from being deleted, trips before all because no command removes them.
+_HOLDS = """
+    select case when exists (select from trips where rider_id = %(user_id)s) then 'trips'
+                when exists (select from orders where user_id = %(user_id)s) then 'orders'
+                when exists (select from reviews where user_id = %(user_id)s) then 'reviews'
+                when exists (select from posts where author_id = %(user_id)s) then 'posts' end
+"""
+
 
 class RegisterUser(Command):
     """A new user; the id is made here unless given."""
@@ -40,6 +48,15 @@ class AddAddress(Command):
     """One more address; the id is made here unless given."""
 
     address_id: Id | None = None
+    label: Label
+    line: Line
+    city: Name
+    postcode: Label
+
+
+class ChangeAddress(Command):
+    """The address as it shall be, whole."""
+
     label: Label
     line: Line
     city: Name
@@ -109,16 +126,21 @@ def _changed(row: tuple[Any, ...] | None) -> Outcome:
 
 
 async def delete_user(connection: Connection, user_id: UUID, expected: IfMatch) -> Outcome:
-    """Deletes the addresses too. Raises NotFoundError, VersionMismatchError, ConflictError while there are orders."""
-    # FOR UPDATE: an order of this user that is being placed holds a key share lock, so the count below can't miss it.
+    """Deletes the addresses and likes too.
+
+    Raises NotFoundError, VersionMismatchError, ConflictError while there are orders, reviews, trips or posts.
+    """
+    # FOR UPDATE: an order of this user that is being placed holds a key share lock, so the query below can't miss it.
     cursor = await connection.execute("select version from users where user_id = %s for update", (user_id,))
     row = cast("tuple[int] | None", await cursor.fetchone())
     if row is None:
         raise NotFoundError("user", user_id)
     check(expected, row[0], "user")
-    cursor = await connection.execute("select exists (select from orders where user_id = %s)", (user_id,))
-    if (await cursor.fetchone()) == (True,):
-        raise ConflictError(f"the user {user_id} has orders", hint="delete the user's orders first")
+    cursor = await connection.execute(_HOLDS, {"user_id": user_id})
+    held = cast("tuple[str | None] | None", await cursor.fetchone())
+    if held is not None and held[0] is not None:
+        hint = "a user who has made trips stays" if held[0] == "trips" else f"delete the user's {held[0]} first"
+        raise ConflictError(f"the user {user_id} has {held[0]}", hint=hint)
     await connection.execute("delete from users where user_id = %s", (user_id,))
     return Outcome(body={"user_id": user_id, "deleted": True})
 
@@ -140,6 +162,19 @@ async def add_address(connection: Connection, user_id: UUID, command: AddAddress
         raise ConflictError(f"there is an address {address_id} already", hint="leave address_id out or send another")
     body = {"address_id": address_id, "user_id": user_id, **command.model_dump(exclude={"address_id"})}
     return Outcome(body=body, created=f"/users/{user_id}/addresses/{address_id}")
+
+
+async def change_address(connection: Connection, user_id: UUID, address_id: UUID, command: ChangeAddress) -> Outcome:
+    """Raises NotFoundError when the user has no such address."""
+    cursor = await connection.execute(
+        """
+        update addresses set label = %s, line = %s, city = %s, postcode = %s where address_id = %s and user_id = %s
+        """,
+        (command.label, command.line, command.city, command.postcode, address_id, user_id),
+    )
+    if cursor.rowcount == 0:
+        raise NotFoundError("address", address_id)
+    return Outcome(body={"address_id": address_id, "user_id": user_id, **command.model_dump()})
 
 
 async def remove_address(connection: Connection, user_id: UUID, address_id: UUID) -> Outcome:

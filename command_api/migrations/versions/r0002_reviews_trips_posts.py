@@ -54,7 +54,9 @@ def _categories() -> None:
         "insert into categories (category_id, name)"
         " select distinct category_id, 'Category ' || category_id from products where category_id is not null"
     )
-    op.create_foreign_key("fk_products_category_id_categories", "products", "categories", ["category_id"], ["category_id"])
+    op.create_foreign_key(
+        "fk_products_category_id_categories", "products", "categories", ["category_id"], ["category_id"]
+    )
     op.create_index("ix_products_category_id", "products", ["category_id"])
 
 

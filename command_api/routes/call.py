@@ -1,0 +1,101 @@
+"""What every route needs: the headers of a call, the way to carry out its command, and the replies that it documents."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request, Response
+
+from command_api import idempotency, problems, replies
+from command_api.commands.fields import Command
+from command_api.errors import BadRequestError
+from command_api.execute import Executor, Work
+from command_api.idempotency import Key
+from command_api.observe import Metrics
+from command_api.preconditions import IfMatch, parse
+
+_TOKEN_HEADER = "Consistency-Token"  # noqa: S105  a header's name
+
+
+class Call:
+    """One request's headers, and the way to carry out its command. expected: what If-Match asks for."""
+
+    def __init__(self, request: Request, key: str | None, if_match: str | None) -> None:
+        self._request = request
+        self._key = idempotency.parse_key(key)
+        self._if_match = if_match
+        self.expected: IfMatch = parse(if_match)
+
+    async def run(self, work: Work, command: Command | None = None) -> Response:
+        """Carry out `work`, made of `command`, and reply."""
+        executor: Executor = self._request.app.state.executor
+        metrics: Metrics = self._request.app.state.metrics
+        reply = await executor.run(work, self._keyed(command))
+        if reply.repeated:
+            metrics.repeated.inc()
+        stored, token = reply.stored, str(reply.token)
+        # The stored body is an object with members; the token joins at its end, so a repeated reply has the same bytes.
+        body = stored.body[:-1] + b',"consistency_token":"' + token.encode() + b'"}'
+        media_type = "application/json" if stored.status < 400 else problems.MEDIA_TYPE
+        return Response(body, stored.status, {**stored.headers, _TOKEN_HEADER: token}, media_type)
+
+    def _keyed(self, command: Command | None) -> Key | None:
+        if self._key is None:
+            return None
+        body = b"" if command is None else command.model_dump_json().encode()
+        parts = (self._request.method, self._request.url.path, self._if_match or "")
+        return Key(text=self._key, fingerprint=idempotency.fingerprint(*(part.encode() for part in parts), body))
+
+
+_KeyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Names this command, 1 to 255 printable ASCII characters: repeating the request with the same key "
+        "returns the first reply and writes nothing.",
+    ),
+]
+_IfMatchHeader = Annotated[
+    str | None,
+    Header(alias="If-Match", description="The ETag of the version that the command may act on.", examples=['"3"']),
+]
+
+
+def _once(request: Request, name: str) -> None:
+    if len(request.headers.getlist(name)) > 1:
+        raise BadRequestError(f"there are several {name} headers", hint="send one")
+
+
+async def _versioned(request: Request, key: _KeyHeader = None, if_match: _IfMatchHeader = None) -> Call:
+    _once(request, "Idempotency-Key")
+    # Several lines of a list header are one list (RFC 9110, section 5.3).
+    lines = request.headers.getlist("If-Match")
+    return Call(request, key, ", ".join(lines) if lines else None)
+
+
+async def _unversioned(request: Request, key: _KeyHeader = None) -> Call:
+    _once(request, "Idempotency-Key")
+    if "If-Match" in request.headers:
+        raise BadRequestError("what this command is about has no version", hint="leave If-Match out")
+    return Call(request, key, None)
+
+
+Versioned = Annotated[Call, Depends(_versioned)]
+Unversioned = Annotated[Call, Depends(_unversioned)]
+
+
+def made(*refusals: int, versioned: bool = True) -> dict[str, Any]:
+    """A route's status and documented replies when it makes something; `refusals` are the statuses beside the usual."""
+    return {
+        "status_code": 201,
+        "responses": replies.documented(201, versioned=versioned)
+        | problems.documented(400, *refusals, 413, 415, 422, 500, 503),
+    }
+
+
+def done(*refusals: int, versioned: bool = True) -> dict[str, Any]:
+    """The documented replies of a route that changes or removes something, which may be missing."""
+    return {
+        "responses": replies.documented(200, versioned=versioned)
+        | problems.documented(400, 404, *refusals, 413, 415, 422, 500, 503)
+    }
