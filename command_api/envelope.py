@@ -13,9 +13,15 @@ BEGIN:     key    {"id": "<xid>:<lsn>"}   value {"status": "BEGIN", "id", "event
 END:       key    {"id"}                  value {"status": "END", "id": "<xid>:<end lsn>", "event_count": n,
                   "data_collections": [{"data_collection": "<schema>.<table>", "event_count": m}, …], "ts_ms", "ts_us",
                   "history": "<system identifier>/<timeline>"}
+A message: key    {"prefix": "lockstep.…"}
+           value  {"op": "m", "ts_ms", "source": {… "schema": "", "table": ""}, "transaction": {… as of a change},
+                  "message": {"prefix", "content": "<base64>"}}
 Heartbeat: key    {"serverName": name}    value {"ts_ms", "ts_us", "lsn", "history"}
 
 Rules that a reader may rely on:
+- A message is what ``pg_logical_emit_message(true, prefix, content)`` put into its transaction; it has a place in the
+  order and is counted in END, there under the data collection ``LOGICAL_DECODING_MESSAGE``, as Debezium does both. Only
+  prefixes that begin with `MESSAGE_PREFIX` are sure to be in the log; others pass by.
 - ``ts_ms``/``ts_us`` of source, BEGIN and END are the commit time; ``total_order`` counts 1..event_count without gaps.
 - The part of an id before the colon is the transaction's; the LSN in END's id is the end of its commit record.
 - A snapshot is one transaction whose xid part is ``snapshot`` and whose changes have op ``r``; its LSN is the slot's
@@ -51,6 +57,9 @@ import msgspec
 UNAVAILABLE = "__debezium_unavailable_value"
 TABLE_KEY = "__dbz__physicalTableIdentifier"
 SNAPSHOT_XID = "snapshot"
+MESSAGE_PREFIX = "lockstep."
+MESSAGES = b'"LOGICAL_DECODING_MESSAGE"'
+"""What END counts messages under, as JSON."""
 
 
 class LogRecordError(ValueError):
@@ -60,7 +69,7 @@ class LogRecordError(ValueError):
 class Source(msgspec.Struct, gc=False):
     """Where a change was made; `ts_us` is absent from old Debezium records, `lsn` is the row's own."""
 
-    table: str
+    table: str = ""  # Debezium's messages have none
     schema: str = "public"
     lsn: int | None = None
     ts_ms: int = 0
@@ -74,8 +83,16 @@ class Place(msgspec.Struct, gc=False):
     total_order: int
 
 
+class Message(msgspec.Struct, gc=False):
+    """A message of the source; `content` is as the log carries it, base64 unless a connector was told otherwise."""
+
+    prefix: str | None = None
+    content: str | None = None
+
+
 class Record(msgspec.Struct, gc=False):
-    """Any record; which one it is follows from `op` (a change), `status` (BEGIN, END) or `lsn` alone (a heartbeat).
+    """Any record; which one it is follows from `op` (a change, ``m`` for a message), `status` (BEGIN, END) or `lsn` alone
+    (a heartbeat).
 
     before, after: the row images, still encoded (`msgspec.Raw`), for a decoder typed by the reader's table.
     """
@@ -85,6 +102,7 @@ class Record(msgspec.Struct, gc=False):
     after: msgspec.Raw = msgspec.Raw(b"null")
     source: Source | None = None
     transaction: Place | None = None
+    message: Message | None = None
     status: str | None = None
     id: str | None = None
     event_count: int | None = None
@@ -155,6 +173,28 @@ def end(
             committed_at,
             history,
         )
+    )
+
+
+def message_key(prefix: str) -> bytes:
+    """A message's key."""
+    return _encode({"prefix": prefix})
+
+
+def message(
+    prefix: str, content: bytes, lsn: int, source: bytes, transaction: bytes, total_order: int, nth: int
+) -> bytes:
+    """A message's value; `source` and `transaction` are the parts that all of its transaction's records share."""
+    return (
+        b'{"op":"m","source":{"version":"1","connector":"postgresql","schema":"","table":"",%b,"lsn":%d},%b,'
+        b'"total_order":%d,"data_collection_order":%d},"message":%b}'
+    ) % (
+        source,
+        lsn,
+        transaction,
+        total_order,
+        nth,
+        _encode({"prefix": prefix, "content": content}),
     )
 
 

@@ -114,7 +114,7 @@ class ReplicationConnection:
         """Take the slot and stream from its confirmed position; raises SourceUnavailableError when it is in use."""
         self._run(
             f"START_REPLICATION SLOT {_quoted(slot)} LOGICAL 0/0"
-            f" (proto_version '1', publication_names {_literal(_quoted(publication))})",
+            f" (proto_version '1', publication_names {_literal(_quoted(publication))}, messages 'true')",
             pq.ExecStatus.COPY_BOTH,
         )
 

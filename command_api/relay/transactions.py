@@ -7,6 +7,9 @@ at or below `resume_at`, which the log already holds; a PgoutputError, and no EN
 contradicts itself. A transaction of which no published table has a change gives no record: its position comes by
 heartbeat.
 
+Messages (``pg_logical_emit_message``) of a transaction are records like its changes if their prefix begins with
+`envelope.MESSAGE_PREFIX`; all others, and those outside of transactions, give no record.
+
 Not promised: that what was emitted reached the log. The caller starts over with a new object after any error.
 """
 
@@ -28,6 +31,7 @@ Compile = Callable[[Relation], RowEncoders]
 
 _PAYLOAD: Final = 25  # an XLogData frame: 'w', start of the WAL, its end, the server's clock, then the message
 _NULL: Final = b"null"
+_MESSAGES: Final = b"M"  # stands for a relation's OID, which has four bytes
 
 
 class Transactions:
@@ -172,7 +176,17 @@ class Transactions:
                 for oid in truncate.relations:
                     rows = self._relation(oid.to_bytes(4, "big"))
                     self._change(oid.to_bytes(4, "big"), rows, None, _NULL, _NULL, b"t", self._commit_lsn)
+            case pgoutput.Message() as message if message.transactional and not self._skipping:
+                if message.prefix.startswith(envelope.MESSAGE_PREFIX):
+                    self._message(message)
         return 0
+
+    def _message(self, message: pgoutput.Message) -> None:
+        nth = self._next(_MESSAGES)
+        value = envelope.message(
+            message.prefix, message.content, message.lsn, self._source, self._transaction, self._order, nth
+        )
+        self._emit(envelope.message_key(message.prefix), value)
 
     def _begins(self, commit_lsn: int, since_2000: int, xid: int) -> None:
         if self.inside:
@@ -198,7 +212,10 @@ class Transactions:
         if self._skipping or not self._order:
             self._skipping = False
             return 0
-        counts = [(self._relations[oid].table_json, count) for oid, count in self._counts.items()]
+        counts = [
+            (envelope.MESSAGES if oid == _MESSAGES else self._relations[oid].table_json, count)
+            for oid, count in self._counts.items()
+        ]
         identifier = b"%d:%d" % (self._xid, end_lsn)
         self._emit(
             envelope.transaction_key(identifier),

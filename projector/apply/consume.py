@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from command_api.envelope import SNAPSHOT_XID, LogRecordError, Record, decode
+from command_api.envelope import MESSAGE_PREFIX, SNAPSHOT_XID, LogRecordError, Record, decode
 from projector.apply.transaction import Changes, Heartbeat, Transaction
 
 
@@ -52,7 +52,7 @@ class Assembler:
             try:
                 record = decode(value)
                 if record.op is not None:
-                    self._change(record, value)
+                    self._change(record, value, offset)
                     continue
                 done = self._boundary(record, offset)
             except LogRecordError as error:
@@ -63,19 +63,24 @@ class Assembler:
             if done is not None:
                 yield done
 
-    def _change(self, record: Record, value: bytes) -> None:
+    def _change(self, record: Record, value: bytes, offset: int) -> None:
         source, place = record.source, record.transaction
+        if place is None and record.op == "m":  # outside of any transaction; a stock connector passes those on too
+            return
         if source is None or place is None:
             raise LogRecordError(
                 "a change without source or transaction: switch transaction metadata on (provide.transaction.metadata)"
             )
-        if record.op not in ("c", "u", "d", "r", "t"):
+        if record.op not in ("c", "u", "d", "r", "t", "m"):
             raise LogRecordError(f"unknown op {record.op!r}")
         if place.id != self._last_id:
             self._last_id, self._last = place.id, self._open.get(_name(place.id))
         transaction = self._last
         if transaction is not None and place.total_order == transaction.changes.count + 1:
             transaction.changes.append(record, value)
+            message = record.message
+            if message is not None and (message.prefix or "").startswith(MESSAGE_PREFIX):
+                transaction.changes.messages.append((offset, message))
 
     def _boundary(self, record: Record, offset: int) -> Transaction | Heartbeat | None:
         self._last_id = None

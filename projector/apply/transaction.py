@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-from command_api.envelope import Record, decode
+from command_api.envelope import Message, Record, decode
 
 SPILL_BYTES = 16 << 20
 
@@ -15,7 +15,8 @@ class Changes:
     """The changes of a transaction in order, appended one by one; read as often as wanted.
 
     Up to `SPILL_BYTES` they stay decoded in memory; from then on the records go to an unlinked temporary file, so a
-    transaction of any size costs a bounded amount of memory.
+    transaction of any size costs a bounded amount of memory. `messages` are those among them that ask the worker for
+    something, each with its log offset.
     """
 
     def __init__(self) -> None:
@@ -23,6 +24,7 @@ class Changes:
         self._bytes = 0
         self._file: IO[bytes] | None = None
         self.count = 0
+        self.messages: list[tuple[int, Message]] = []
 
     def append(self, change: Record, value: bytes) -> None:
         """Add a change and the value that it was decoded from."""
