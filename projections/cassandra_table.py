@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from projections.read_model import Clustering, ReadModel
-from projections.values import ValueType
+from projections.values import Kind, ValueType
 
 GC_GRACE_SECONDS = 864_000
 
@@ -33,9 +33,42 @@ class CassandraTable:
         """``"keyspace"."table"``."""
         return f'"{self.keyspace}"."{self.name}"'
 
+    @property
+    def documents(self) -> dict[str, ValueType]:
+        """The columns that hold documents."""
+        return {name: kind for name, kind in self.columns.items() if kind.kind is Kind.DOCUMENT}
+
+    def document_type(self, column: str) -> str:
+        """The name of the user-defined type of a document's rows, in the table's keyspace."""
+        return f"{self.name}_{column}"
+
+    def cql(self, column: str) -> str:
+        """The CQL type of a column.
+
+        A document is a frozen list: it is written whole, so an update of an entry would buy nothing, and a list that is
+        not frozen leaves a tombstone at each overwrite.
+        """
+        kind = self.columns[column]
+        return f'frozen<list<frozen<"{self.document_type(column)}">>>' if kind.kind is Kind.DOCUMENT else kind.cql
+
+    def creation(self) -> list[str]:
+        """``CREATE TYPE IF NOT EXISTS`` of each document's rows, then the table's own statement."""
+        types = (
+            f'CREATE TYPE IF NOT EXISTS "{self.keyspace}"."{self.document_type(name)}" ('
+            + ", ".join(f'"{field}" {of.cql}' for field, of in kind.fields)
+            + ")"
+            for name, kind in self.documents.items()
+        )
+        return [*types, self.create()]
+
+    def drop(self) -> list[str]:
+        """``DROP`` of the table and then of its types, as far as they are there."""
+        types = (f'DROP TYPE IF EXISTS "{self.keyspace}"."{self.document_type(name)}"' for name in self.documents)
+        return [f"DROP TABLE IF EXISTS {self.qualified}", *types]
+
     def create(self) -> str:
-        """``CREATE TABLE IF NOT EXISTS``, one column a line."""
-        columns = "".join(f'    "{name}" {kind.cql},\n' for name, kind in self.columns.items())
+        """``CREATE TABLE IF NOT EXISTS``, one column a line; a document's type is there before it (`creation`)."""
+        columns = "".join(f'    "{name}" {self.cql(name)},\n' for name in self.columns)
         partition = ", ".join(f'"{name}"' for name in self.partition_key)
         clustering = "".join(f', "{c.column}"' for c in self.clustering)
         order = ", ".join(f'"{c.column}" {"DESC" if c.descending else "ASC"}' for c in self.clustering)

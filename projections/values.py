@@ -22,6 +22,7 @@ timestamp         microseconds, see envelope  INTEGER microseconds since the epo
 timestamptz       ISO 8601 text in UTC        INTEGER microseconds since the epoch   bigint
 interval          microseconds                INTEGER, opaque                        bigint
 array             JSON array                  TEXT of the JSON, opaque               text
+document          not a column's type         TEXT, opaque: see document_values      list of a UDT, frozen
 ================  ==========================  =====================================  =====================
 
 Timestamps are bigint microseconds in Cassandra because its own timestamp holds milliseconds: the tables are equal to
@@ -55,6 +56,23 @@ class Kind(StrEnum):
     TIMESTAMPTZ = "timestamptz"
     INTERVAL = "interval"
     ARRAY = "array"
+    DOCUMENT = "document"
+
+
+DOCUMENT_FIELDS = frozenset(
+    {
+        Kind.BOOLEAN,
+        Kind.INTEGER,
+        Kind.NUMERIC,
+        Kind.TEXT,
+        Kind.UUID,
+        Kind.DATE,
+        Kind.TIME,
+        Kind.TIMESTAMP,
+        Kind.TIMESTAMPTZ,
+    }
+)
+"""The kinds that a field of a document may be of."""
 
 
 class UnsupportedTypeError(TypeError):
@@ -70,6 +88,7 @@ class ValueType:
     scale: digits after the point of a numeric with a scaled-integer replica form; None when it is opaque text.
     collation: the collation that a text column or expression declares, None for the database's default.
     fixed_width_text: char(n), whose comparisons ignore trailing spaces.
+    fields: name and type of each field of a document, in their order; empty for every other kind.
     """
 
     kind: Kind
@@ -78,17 +97,18 @@ class ValueType:
     scale: int | None = None
     collation: str | None = None
     fixed_width_text: bool = False
+    fields: Fields = ()
 
     @property
     def opaque(self) -> bool:
         """True when values can be passed through but neither compared nor computed with."""
-        return self.kind in (Kind.FLOAT, Kind.JSON, Kind.ARRAY, Kind.INTERVAL) or (
+        return self.kind in (Kind.FLOAT, Kind.JSON, Kind.ARRAY, Kind.INTERVAL, Kind.DOCUMENT) or (
             self.kind is Kind.NUMERIC and self.scale is None
         )
 
     @property
     def cql(self) -> str:
-        """The CQL type of the table above."""
+        """The CQL type of the table above; that of a document also has a name, its table's (`CassandraTable.cql`)."""
         return {16: "smallint", 32: "int", 64: "bigint"}[self.bits] if self.kind is Kind.INTEGER else _CQL[self.kind]
 
     @property
@@ -96,6 +116,9 @@ class ValueType:
         """The SQLite type of the replica's column, with no affinity that could convert a value."""
         return _SQLITE[self.kind] if not (self.kind is Kind.NUMERIC and self.scale is None) else "TEXT"
 
+
+Fields = tuple[tuple[str, ValueType], ...]
+"""Name and type of each field of a document."""
 
 _CQL = {
     Kind.BOOLEAN: "boolean",
@@ -111,6 +134,7 @@ _CQL = {
     Kind.TIMESTAMPTZ: "bigint",
     Kind.INTERVAL: "bigint",
     Kind.ARRAY: "text",
+    Kind.DOCUMENT: "frozen<list>",
 }
 _SQLITE = dict.fromkeys(Kind, "INTEGER") | {
     Kind.FLOAT: "BLOB",
@@ -119,13 +143,27 @@ _SQLITE = dict.fromkeys(Kind, "INTEGER") | {
     Kind.BYTES: "BLOB",
     Kind.JSON: "TEXT",
     Kind.ARRAY: "TEXT",
+    Kind.DOCUMENT: "TEXT",
 }
 _EXACT_DIGITS = 18  # the scaled integers that fit 64 bits
+
+
+class DocumentType(sa.TypeEngine[Any]):
+    """The SQLAlchemy type of a document: json in Postgres, with the names and types of its fields."""
+
+    __visit_name__ = "JSON"
+
+    def __init__(self, fields: tuple[tuple[str, sa.TypeEngine[Any]], ...]) -> None:
+        self.fields = fields
 
 
 def value_type(column_type: sa.TypeEngine[Any]) -> ValueType:
     """The `ValueType` of a SQLAlchemy type; raises UnsupportedTypeError naming the type."""
     match column_type:
+        case DocumentType():
+            return ValueType(
+                kind=Kind.DOCUMENT, fields=tuple((name, value_type(kind)) for name, kind in column_type.fields)
+            )
         case sa.Interval() | pg.INTERVAL():  # first: SQLAlchemy's own is a decorator of a timestamp
             return ValueType(kind=Kind.INTERVAL)
         case sa.TypeDecorator():

@@ -1,4 +1,4 @@
-"""The keyspace and tables in Cassandra: made, described, and reset. Run by an operator, never by a worker."""
+"""The keyspace, types and tables in Cassandra: made, described, and reset. Run by an operator, never by a worker."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def statements(settings: Settings, models: tuple[ReadModel, ...]) -> list[str]:
     return [
         f'CREATE KEYSPACE IF NOT EXISTS "{keyspace}" WITH replication = {replication}',
         create_positions(keyspace),
-        *(cassandra_table(model, keyspace).create() for model in models),
+        *(statement for model in models for statement in cassandra_table(model, keyspace).creation()),
     ]
 
 
 def set_up(session: Session, settings: Settings, models: tuple[ReadModel, ...]) -> None:
-    """Make what is missing; a table that is there stays as it is. Raises SetupError."""
+    """Make what is missing; a table or type that is there stays as it is. Raises SetupError."""
     for statement in statements(settings, models):
         _execute(session, statement)
     _log.info("cassandra is set up", keyspace=settings.cassandra.keyspace, tables=[model.name for model in models])
@@ -54,8 +54,8 @@ def reset(session: Session, settings: Settings, models: tuple[ReadModel, ...]) -
                 (projection, model.name, row.shard),
             )
         table = cassandra_table(model, keyspace)
-        _execute(session, f"DROP TABLE IF EXISTS {table.qualified}")
-        _execute(session, table.create())
+        for statement in (*table.drop(), *table.creation()):
+            _execute(session, statement)
         _log.info("read model is reset: stop its workers, delete their replicas, start them", read_model=model.name)
 
 

@@ -117,6 +117,10 @@ def _timestamptz(_kind: ValueType, text: str) -> int:
     return instants.parse_timestamptz(text)
 
 
+def _document(_kind: ValueType, _text: str) -> Any:
+    raise LiteralError("expected another column: no query compares documents")
+
+
 _READERS: dict[Kind, Callable[[ValueType, str], Any]] = {
     Kind.BOOLEAN: _boolean,
     Kind.INTEGER: _integer,
@@ -132,4 +136,5 @@ _READERS: dict[Kind, Callable[[ValueType, str], Any]] = {
     Kind.TIMESTAMPTZ: _timestamptz,
     Kind.INTERVAL: _integer,
     Kind.ARRAY: _text,
+    Kind.DOCUMENT: _document,
 }

@@ -67,6 +67,9 @@ def value_schema(kind: ValueType) -> Schema:
             return {"description": "any JSON value"}
         case Kind.ARRAY:
             return {"type": "array"}
+        case Kind.DOCUMENT:
+            properties = {name: nullable(value_schema(field)) for name, field in kind.fields}
+            return {"type": "array", "items": _object(properties)}
     return {"type": "string"} | _STRINGS.get(kind.kind, {})
 
 
@@ -181,7 +184,11 @@ def _row(route: Route) -> Schema:
         name: value_schema(kind) if name in route.table.key else nullable(value_schema(kind))
         for name, kind in columns.items()
     }
-    return {"type": "object", "required": list(columns), "properties": properties, "additionalProperties": False}
+    return _object(properties)
+
+
+def _object(properties: Schema) -> Schema:
+    return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": False}
 
 
 def nullable(schema: Schema) -> Schema:

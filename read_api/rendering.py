@@ -13,6 +13,7 @@ date, time             ``"2024-03-01"``, ``"12:30:00.000001"``
 timestamp              ``"2024-03-01T12:30:00.000001"``
 timestamptz            ``"2024-03-01T12:30:00.000001Z"``
 interval               number of microseconds
+document               array of objects, each field as a column of its kind
 =====================  =====================================================================================
 
 Infinite dates and timestamps are ``"infinity"`` and ``"-infinity"``; a null is null. Each is the text that
@@ -40,7 +41,9 @@ class RowRenderer:
         # A struct encodes about four times faster than a dict of the same names.
         self._row = msgspec.defstruct("Row", [(name, Any) for name in columns], frozen=True, gc=False)
         self._converters = [
-            (place, _CONVERTERS[kind.kind]) for place, kind in enumerate(columns.values()) if kind.kind in _CONVERTERS
+            (place, _converter(kind))
+            for place, kind in enumerate(columns.values())
+            if kind.kind in _CONVERTERS or kind.kind is Kind.DOCUMENT
         ]
 
     def __call__(self, rows: Sequence[Sequence[Any]]) -> list[msgspec.Struct]:
@@ -51,6 +54,11 @@ class RowRenderer:
         for place, convert in self._converters:
             columns[place] = [None if value is None else convert(value) for value in columns[place]]
         return list(map(self._row, *columns))
+
+
+def _converter(kind: ValueType) -> Callable[[Any], Any]:
+    # A document's rows come as tuples in the order of their fields, and are rendered like a table's.
+    return RowRenderer(dict(kind.fields)) if kind.kind is Kind.DOCUMENT else _CONVERTERS[kind.kind]
 
 
 def _float(value: float) -> float | str:

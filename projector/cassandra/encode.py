@@ -17,7 +17,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from projections.cassandra_table import CassandraTable
-from projections.values import Kind, ValueType
+from projections.document_values import decode
+from projections.values import Fields, Kind, ValueType
 from projector.cassandra.errors import RefusedRow
 
 Row = tuple[Any, ...]
@@ -110,6 +111,7 @@ _VARIABLE: dict[Kind, str] = {
     Kind.JSON: "{0}.encode()",
     Kind.ARRAY: "{0}.encode()",
     Kind.BYTES: "_bytes({0})",
+    Kind.DOCUMENT: "d{0}({0})",
 }
 _WIDTH = {"B": 1, "h": 2, "i": 4, "I": 4, "q": 8, "d": 8, "16s": 16}
 
@@ -133,6 +135,8 @@ def _compile(columns: Sequence[tuple[str, ValueType]], table: CassandraTable | N
 
     for c, (name, kind) in zip(names, columns, strict=True):
         code, expression = _conversion(kind)
+        if kind.kind is Kind.DOCUMENT:
+            scope[f"d{c}"] = _document(kind.fields)
         if name in required:
             body.append(f"if {c} is None: raise ValueError('a key column is null')")
         if code is None:
@@ -197,6 +201,20 @@ def _conversion(kind: ValueType) -> tuple[str | None, str]:
     if kind.kind in _FIXED:
         return _FIXED[kind.kind]
     return None, _VARIABLE[kind.kind]
+
+
+def _document(fields: Fields) -> Callable[[str], bytes]:
+    """Replica form to a list of a user-defined type: a count, then each element, all lengths as int32.
+
+    An element is its fields' values, each behind its length, -1 for null: what the loop over rows makes of a row.
+    """
+    encode, int32 = _compile(fields, None), struct.Struct(">i").pack
+
+    def value(text: str) -> bytes:
+        rows = encode(b"", decode(text, fields))
+        return b"".join((int32(len(rows)), *(int32(len(row)) + row for row in rows)))
+
+    return value
 
 
 def _boolean(value: int) -> int:

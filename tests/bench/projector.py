@@ -148,7 +148,8 @@ def _bench(settings: Settings) -> Iterator[tuple[Settings, Session, Callable[[],
     session.execute(f"CREATE KEYSPACE {name} WITH replication = {replication}")
     session.execute(create_positions(name))
     for model in READ_MODELS:
-        session.execute(cassandra_table(model, name).create())
+        for statement in cassandra_table(model, name).creation():
+            session.execute(statement)
     make_topic(own.kafka)
     with tempfile.TemporaryDirectory() as folder:
         environment = _environment(own, Path(folder) / "replica.sqlite")

@@ -144,7 +144,8 @@ def place(stack: Any, cassandra_session: Session, keyspace: str) -> Place:
     cassandra_session.execute(f"CREATE KEYSPACE {keyspace} WITH replication = {replication}")
     cassandra_session.execute(create_positions(keyspace))
     for model in (*MODELS, *READ_MODELS):
-        cassandra_session.execute(cassandra_table(model, keyspace).create())
+        for statement in cassandra_table(model, keyspace).creation():
+            cassandra_session.execute(statement)
     return Place(session=cassandra_session, settings=settings)
 
 
