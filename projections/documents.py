@@ -20,7 +20,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Label, Select, exists, func, literal_column, select
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    CompoundSelect,
+    Label,
+    Select,
+    TextualSelect,
+    exists,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.visitors import InternalTraversal
@@ -149,7 +160,7 @@ def _check_clauses(name: str, rows: Select[Any]) -> None:
             raise DeclarationError(f"embedded {name!r}: the rows have {clause}: leave it out, bound= is their limit")
 
 
-def truncation_markers(statement: Select[Any]) -> tuple[str, ...]:
+def truncation_markers(statement: Select[Any] | CompoundSelect[Any] | TextualSelect) -> tuple[str, ...]:
     """Names of the output columns of a select() that say whether a document was cut at its bound."""
     return tuple(str(c.name) for c in statement.selected_columns if isinstance(unlabelled(c), Truncated))
 

@@ -37,6 +37,12 @@ class WorkerMetrics:
         self.written = Counter("projection_rows_written", "Rows written", model, registry=registry)
         self.deleted = Counter("projection_rows_deleted", "Rows deleted", model, registry=registry)
         self.touched = Counter("projection_keys_touched", "Keys recomputed", model, registry=registry)
+        self.truncated = Counter(
+            "projection_documents_truncated",
+            "Rows written with a document that was cut at its bound",
+            model,
+            registry=registry,
+        )
         self.changes = Counter("projection_source_changes", "Changes read from the log", registry=registry)
         self.transactions = Counter("projection_transactions", "Transactions applied", registry=registry)
         self.amplification = Gauge(
@@ -62,6 +68,19 @@ class WorkerMetrics:
         )
         self.retries = Counter(
             "projection_retries", "Batches that Cassandra did not take at once", ("kind",), registry=registry
+        )
+        self.repaired = Counter(
+            "projection_repaired_keys", "Keys written because a repair asked for it", model, registry=registry
+        )
+        self.refused_requests = Counter(
+            "projection_refused_requests", "Requests in the log that could not be carried out", registry=registry
+        )
+        self.rebuilds = Counter("projection_replica_rebuilds", "Replicas set aside and built anew", registry=registry)
+        self.drift_rows = Gauge(
+            "projection_drift_rows", "Rows that the last verification found different", model, registry=registry
+        )
+        self.verified_at = Gauge(
+            "projection_verified_timestamp_seconds", "Unix time of the last verification", model, registry=registry
         )
         self.last_error = Gauge(
             "projection_last_error_timestamp_seconds", "Unix time of the last error", registry=registry

@@ -13,6 +13,8 @@ so repetitions converge. A published position is true when it appears: it follow
 
 A read model whose published position is ahead of the replica (a lost volume, a second worker) is caught up *silently*:
 batches end at that position and write nothing for it, since those rows are written already.
+
+Keys whose repair the log asks for (`projector.apply.requests`) count as touched in the batch that holds the request.
 """
 
 from __future__ import annotations
@@ -29,12 +31,13 @@ from command_api.process.logging import get_logger
 from projections.cassandra_table import GC_GRACE_SECONDS, write_timestamp
 from projector.apply.consume import Assembler
 from projector.apply.log import LogReader
+from projector.apply.requests import RequestError, asked
 from projector.apply.step import Step
 from projector.apply.transaction import Heartbeat, Transaction
 from projector.cassandra.write import Writer
 from projector.compile.program import ModelProgram, Program
 from projector.metrics import WorkerMetrics
-from projector.replica.schema import Position, read_position, write_position
+from projector.replica.schema import Position, read_position, write_birth, write_position
 
 _log = get_logger(__name__)
 _POLL_SECONDS = 0.2
@@ -85,6 +88,7 @@ class Worker:
         self._most = max_batch_changes
         self._clock = clock
         self._step = Step(connection, program)
+        self._truncations = Truncations((m.model for m in program.models), metrics.truncated)
         self._position = read_position(connection)
         self._silent_until: dict[str, int] = {}
         self._looked_at = 0.0
@@ -94,10 +98,18 @@ class Worker:
         self._writes_of = dict.fromkeys((m.model.name for m in program.models), 0)
         self._changes = 0
         self._seen_lsn = self._position.lsn
+        self._models = {m.model.name: m.model for m in program.models}
+        self._born = self._position.born
 
     def run(self) -> None:
-        """Work until stopped; raises what can't be worked through, with the replica at its last COMMIT."""
+        """Work until stopped; raises what can't be worked through, with the replica at its last COMMIT.
+
+        Raises RebuildAskedError when the replica is to be set aside.
+        """
         low, high = self._log.bounds()
+        if self._born is None:
+            write_birth(self._connection, high)
+            self._born = high
         fresh = self._position.offset == 0
         if not fresh and self._position.offset < low:
             raise WorkerError(
@@ -172,13 +184,14 @@ class Worker:
         self._seen_lsn = max(self._seen_lsn, batch[-1].lsn)
         if transactions and self._clock() * 1e6 - transactions[-1].committed_at > _STALE_MICROSECONDS:
             self._look_at_published()
+        repairs = asked(transactions, self._models, self._born or 0, self._refused_request)
         if not self._uncommitted:
             self._connection.execute("BEGIN IMMEDIATE")
         self._uncommitted.append(batch)
         if not transactions:
             return
         with self._metrics.phase_seconds.labels(phase="maintain").time():
-            touched = self._step.take(transactions)
+            touched = self._step.take(transactions, repairs)
         for transaction in transactions:
             transaction.changes.close()
         with self._metrics.phase_seconds.labels(phase="write").time():
@@ -188,6 +201,8 @@ class Worker:
         self._metrics.transactions.inc(len(transactions))
         self._metrics.batch_changes.observe(count)
         self._changes += count
+        for name, keys in repairs.items():
+            self._metrics.repaired.labels(name).inc(len(keys))
         for name, number in touched.items():
             self._metrics.touched.labels(name).inc(number)
             if self._changes:
@@ -201,6 +216,7 @@ class Worker:
             name, written = model.model.name, 0
             for rows in self._step.present(model):
                 self._writer.upsert(name, rows, timestamp)
+                self._truncations.look(name, rows)
                 written += len(rows)
             if written < touched[name]:
                 absent.append(model)
@@ -247,6 +263,10 @@ class Worker:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self._uncommitted.clear()
+
+    def _refused_request(self, error: RequestError) -> None:
+        _log.warning("a request in the log can't be carried out, nothing is lost by that", reason=str(error))
+        self._metrics.refused_requests.inc()
 
     def _count(self, counter: Counter, name: str, rows: int) -> None:
         counter.labels(name).inc(rows)
@@ -320,6 +340,7 @@ class Worker:
             metrics.covered_lsn.labels(name).set(self._position.lsn)
             metrics.written.labels(name)
             metrics.deleted.labels(name)
+            metrics.repaired.labels(name)
         metrics.lag_records.set_function(self._lag_records)
 
     def _lag_records(self) -> float:

@@ -8,8 +8,10 @@ from typing import Any
 
 from cassandra import DriverException, InvalidRequest
 from cassandra.cluster import NoHostAvailable, Session
+from cassandra.cqltypes import UserType
 from cassandra.protocol import ErrorMessage, RequestValidationException
 
+from projections.cassandra_table import CassandraTable
 from projector.cassandra.encode import Row, RowEncoder
 from projector.cassandra.errors import CassandraUnreachableError, MissingTableError
 
@@ -68,4 +70,31 @@ def prepare(session: Session, encoder: RowEncoder, cql: str, *, keys_only: bool)
         ) from error
     except (NoHostAvailable, DriverException, ErrorMessage) as error:
         raise CassandraUnreachableError(f"{table} can't be prepared: {error}") from error
+    _check_documents(encoder.table, prepared)
     return Statement(encoder=encoder, cql=cql, prepared=prepared, keys_only=keys_only)
+
+
+def _check_documents(table: CassandraTable, prepared: Any) -> None:
+    """Raise MissingTableError when a document's type has other fields: values would be taken for those of another."""
+    for column in prepared.column_metadata:
+        declared = table.documents.get(column.name)
+        if declared is None:
+            continue
+        found = _fields(column.type)
+        wanted = [(name, kind.cql) for name, kind in declared.fields]
+        if found != wanted:
+            raise MissingTableError(
+                f"{table.qualified} differs from its declaration: the rows of {column.name} are"
+                f" ({', '.join(' '.join(field) for field in found or [])}) in Cassandra and"
+                f" ({', '.join(' '.join(field) for field in wanted)}) in the read model: run `projector reset {table.name}`"
+            )
+
+
+def _fields(column_type: Any) -> list[tuple[str, str]] | None:
+    """Field names and CQL types of a list of a user-defined type; None for any other type."""
+    while column_type.typename in ("frozen", "list"):
+        (column_type,) = column_type.subtypes
+    if not issubclass(column_type, UserType):
+        return None
+    types = (of.cql_parameterized_type() for of in column_type.subtypes)
+    return [(name, "text" if of == "varchar" else of) for name, of in zip(column_type.fieldnames, types, strict=True)]
