@@ -152,7 +152,7 @@ class Session:
                 # The first change after a pause never waits; those right behind it are taken together.
                 since, turned = time.monotonic() - turned, time.monotonic()
                 if since < 2 * _PACE_S:
-                    time.sleep(_PACE_S)
+                    time.sleep(_PACE_S)  # a pace, not a wait: one turn of the loop, under a busy stream only
             waits = 0 if frames or moved else waits + 1
             if connection.wait(self._patience(publisher, transactions, waits)):
                 continue

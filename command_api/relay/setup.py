@@ -183,7 +183,7 @@ def drop_slot(catalog: Catalog, name: str) -> None:
                 f"the slot {name!r} is in use by process {slot.active_pid} of Postgres", hint="Stop the relay that runs"
             )
         else:
-            time.sleep(0.05)
+            time.sleep(0.05)  # the deadline is above; Postgres tells nobody that a slot is free
 
 
 def make_topic(kafka: Kafka) -> None:
@@ -234,4 +234,4 @@ def _wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise LogUnavailableError("the new topic does not appear", hint="Run `relay setup` again")
-        time.sleep(0.05)
+        time.sleep(0.05)  # the deadline is above; a broker's metadata is only there to be asked for

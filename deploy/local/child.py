@@ -90,5 +90,5 @@ def stop_together(children: list[Child], signals: dict[str, int]) -> list[str]:
                 child.kill()
                 waiting.remove(child)
                 late.append(child.part.name)
-        time.sleep(0.02 if waiting else 0)
+        time.sleep(0.02 if waiting else 0)  # each child's patience is the deadline
     return late

@@ -64,7 +64,7 @@ class Servers:
                     f"the read models cover {covered}, not {position}, after {deadline_s:.0f} s",
                     hint="look at the logs of relay and projector in the stack's folder, and at their /metrics",
                 )
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)  # the deadline is above; Cassandra tells nobody that a row has changed
         return time.monotonic() - began
 
 

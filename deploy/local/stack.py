@@ -149,7 +149,7 @@ def find(folder: Path) -> Running | None:
             break
         if time.monotonic() > deadline:
             raise NotAnsweringError(f"the stack in {folder} stays {found.phase}", hint="make down, then make up")
-        time.sleep(0.1)
+        time.sleep(0.1)  # the deadline is above; the state is a file of another process
     if found is None or found.supervisor.process() is None:
         return None
     deaf = [part.name for part in found.parts if part.address and not _listens(part.address)]
@@ -219,7 +219,7 @@ def _wait_ready(
                 raise _already_running(folder)
             tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
             raise NotReadyError(f"the supervisor ended while starting:\n{tail}", hint=f"read {log}")
-        time.sleep(0.03)
+        time.sleep(0.03)  # the deadline is the loop; the state is a file of another process
     raise NotReadyError(f"the stack was not ready within {START_DEADLINE_S:.0f} s", hint=f"read {log}")
 
 

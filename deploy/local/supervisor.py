@@ -85,7 +85,7 @@ class Supervisor:
                 self._start_what_may()
                 self._look_after()
                 self._read_lease()
-                time.sleep(TICK_S)
+                time.sleep(TICK_S)  # its pace: no one signal tells of children, probes and the lease together
         except StackError as error:
             self._error = (type(error).__name__, error.message, error.hint)
             self._say(f"failed: {error}")

@@ -66,7 +66,7 @@ def _load(conninfo: str, session: Session, keyspace: str) -> list[float]:
             while session.execute(read, (order,)).one() is None:
                 if time.perf_counter() - committed > _DEADLINE_S:
                     return
-                time.sleep(_POLL_S)
+                time.sleep(_POLL_S)  # the deadline is above; short, because this is what is measured
             samples.append(time.perf_counter() - committed)
 
     watcher = threading.Thread(target=watch)
@@ -78,7 +78,7 @@ def _load(conninfo: str, session: Session, keyspace: str) -> list[float]:
         for number in range(_WARM_UP + _RATE * _SECONDS):
             wait = began + number / _RATE - time.perf_counter()
             if wait > 0:
-                time.sleep(wait)
+                time.sleep(wait)  # until the next commit of the rate
             order = uuid.UUID(str(uuid7()))
             connection.execute(
                 "insert into orders (order_id, user_id, region) values (%s, %s, 'eu')", (order, users[number % _USERS])
@@ -150,7 +150,7 @@ def _wait_covered(session: Session, keyspace: str, conninfo: str) -> None:
         covered = [r.lsn for r in session.execute(f'SELECT lsn FROM "{keyspace}"."{POSITIONS}"')]
         if len(covered) == len(READ_MODELS) and min(covered) >= int(row[0]):
             return
-        time.sleep(0.05)
+        time.sleep(0.05)  # the deadline is the loop; Cassandra tells nobody that a row has changed
     raise RuntimeError(f"the read models did not cover the log within {_DEADLINE_S:g} s")
 
 

@@ -67,7 +67,7 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float, why: Calla
             return value
         if time.monotonic() > until:
             raise AssertionError(f"{what}: not within {seconds:g} s. {why()}")
-        time.sleep(0.01)
+        time.sleep(0.01)  # the deadline is above; the condition is any
 
 
 class Process:

@@ -165,7 +165,7 @@ def _pause(seconds: float, parts: tuple[Part, ...]) -> None:
         left = until - time.monotonic()
         if left <= 0:
             return
-        time.sleep(min(left, 0.05))
+        time.sleep(min(left, 0.05))  # the end of the pause is the deadline; between, the processes are looked after
 
 
 def _paused(part: Part, seconds: float, others: tuple[Part, ...]) -> None:

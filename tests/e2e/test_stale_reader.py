@@ -49,11 +49,11 @@ def reader(session: Session, keyspace: str, projection: str, *, rows_first: bool
         while time.monotonic() < until:
             if rows_first:
                 found = rows(path)
-                time.sleep(0.005)
+                time.sleep(0.005)  # widens the gap that this reader is wrong by
                 if position(model) >= lsn:
                     return found
             elif position(model) >= lsn:
-                time.sleep(0.005)
+                time.sleep(0.005)  # the same gap for the right order; the deadline is the loop
                 return rows(path)
         return None
 

@@ -194,7 +194,7 @@ def _running(parts: tuple[Part, ...], folder: Path) -> Iterator[None]:
                 if _is_ready(children[name]):
                     children[name].part.finish()
                     ready.add(name)
-            time.sleep(0.05)
+            time.sleep(0.05)  # each part's own deadline is in _is_ready
         yield
     finally:
         for child in reversed(children.values()):
@@ -203,7 +203,7 @@ def _running(parts: tuple[Part, ...], folder: Path) -> Iterator[None]:
         for child in children.values():
             deadline = time.monotonic() + 10
             while child.exit_code() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
+                time.sleep(0.02)  # the deadline is the loop
             child.kill()
 
 

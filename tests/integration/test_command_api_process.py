@@ -113,7 +113,7 @@ def test_a_server_says_its_port_and_answers_what_it_has_begun_when_told_to_stop(
             deadline = time.monotonic() + 20
             while admin.execute(waiting).fetchone() != (1,):
                 assert time.monotonic() < deadline
-                time.sleep(0.01)
+                time.sleep(0.01)  # the deadline is above; a lock that is waited for is only there to be looked up
         process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.5)  # it waits for the command

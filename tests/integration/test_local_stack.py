@@ -55,7 +55,7 @@ def wait_state(folder: Path, part: str, phase: str) -> state.State:
         found = state.read(folder)
         if found is not None and found.parts and found.part(part).phase == phase:
             return found
-        time.sleep(0.02)
+        time.sleep(0.02)  # the deadline is the loop; the state is a file of another process
     pytest.fail(f"{part} never became {phase}: {state.read(folder)}")
 
 
@@ -107,7 +107,7 @@ def test_a_stack_is_started_found_mended_stopped_and_started_again(folder: Path)
     deadline = time.monotonic() + PATIENCE_S
     while running.state.part("postgres").restarts == 0 or running.state.part("postgres").phase != "ready":
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.05)  # the deadline is above; the state is a file of another process
     with psycopg.connect(running.postgres_admin) as connection:
         assert connection.execute("select answer from kept").fetchone() == (42,)
 

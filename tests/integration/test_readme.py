@@ -283,7 +283,7 @@ def answered(client: httpx.Client, method: str, url: str, **more: Any) -> httpx.
                 return reply
         except httpx.ConnectError:
             assert time.monotonic() < deadline, f"nothing answers at {url}"
-        time.sleep(0.05)
+        time.sleep(0.05)  # the deadline is above; the process is starting
 
 
 def stopped(process: subprocess.Popen[bytes], log: IO[str]) -> None:

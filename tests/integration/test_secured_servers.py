@@ -201,7 +201,7 @@ def _wait_until_readable(reader: httpx.Client, url: str, running: dict[str, subp
                 return
             assert reply.status_code in (200, 503), reply.text
         assert time.monotonic() < deadline, "not readable after 45 s"
-        time.sleep(0.05)
+        time.sleep(0.05)  # the deadline is above; the processes are starting
 
 
 def test_what_is_refused_ends_each_process_with_the_setting_to_look_at(

@@ -133,7 +133,7 @@ def test_serve(place: Place) -> None:
                             break
                     assert process.poll() is None, process.stderr and process.stderr.read()
                     assert time.monotonic() < deadline
-                    time.sleep(0.05)
+                    time.sleep(0.05)  # the deadline is above; the process is starting
                 reply = client.get(f"/read/orders_by_user/{UUID(int=1)}")
                 assert reply.json()["rows"][0]["user_name"] == "Ann"
                 assert datetime.fromisoformat(reply.json()["rows"][0]["created_at"]) - now < timedelta(milliseconds=1)
@@ -143,7 +143,7 @@ def test_serve(place: Place) -> None:
                 url = f"http://127.0.0.1:{port}/read/orders_by_user/{UUID(int=1)}?token=0/1"
                 waiting = threading.Thread(target=lambda: slow.append(httpx.get(url, trust_env=False)))
                 waiting.start()
-                time.sleep(0.5)
+                time.sleep(0.5)  # nothing shows a request that waits; less time would only test less
                 process.send_signal(signal.SIGTERM)
                 waiting.join(15)
                 assert slow[0].status_code == 503

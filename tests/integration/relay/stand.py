@@ -30,7 +30,7 @@ def until(condition: Callable[[], Any], *, seconds: float = DEADLINE_S) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"did not come about within {seconds} s"
-        time.sleep(0.01)
+        time.sleep(0.01)  # the deadline is above; the condition is any
     return found
 
 

@@ -54,7 +54,7 @@ class Run:
             found = state.read(self.folder)
             if found is not None and found.supervisor.pid == self.process.pid and wanted(found):
                 return found
-            time.sleep(0.02)
+            time.sleep(0.02)  # the deadline is the loop; the state is a file of another process
         pytest.fail(f"the state never came: {found}")
 
     def end(self) -> tuple[int, str]:

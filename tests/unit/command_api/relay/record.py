@@ -77,7 +77,7 @@ def main(admin: str) -> None:
                     database.execute("select pg_drop_replication_slot('recorded')")
                     break
                 except psycopg.errors.ObjectInUse:
-                    time.sleep(0.05)
+                    time.sleep(0.05)  # the deadline is the loop; Postgres tells nobody that a slot is free
         connection.execute("drop database recording with (force)")
         (version,) = connection.execute("show server_version").fetchone() or ("",)
     FILE.write_text(json.dumps({"server": version, "frames": frames}, indent=0) + "\n")

@@ -1,4 +1,4 @@
-"""Values' texts to Debezium's encodings; the texts are what a real server prints (tests/integration/test_relay.py)."""
+"""Values' texts to Debezium's encodings; the texts are what a real server prints (tests/integration/relay/test_relay_types.py)."""
 
 from __future__ import annotations
 
