@@ -1,0 +1,92 @@
+"""A command API that runs, looked at from outside: requests, its database, its metrics, and what a problem must hold."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import psycopg
+
+PROBLEM = "application/problem+json"
+
+
+@dataclass
+class Api:
+    """A running server and its database, looked at from outside."""
+
+    url: str
+    http: httpx.Client
+    admin: psycopg.Connection
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return self.admin.execute(query, parameters).fetchall()
+
+    def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        return self.http.post(path, json=body, headers=_headers(headers))
+
+    def put(self, path: str, body: Any, **headers: str) -> httpx.Response:
+        return self.http.put(path, json=body, headers=_headers(headers))
+
+    def delete(self, path: str, **headers: str) -> httpx.Response:
+        return self.http.delete(path, headers=_headers(headers))
+
+    def user(self, name: str = "Ada") -> str:
+        return str(self.post("/users", {"name": name}).raise_for_status().json()["user_id"])
+
+    def product(self, price: str = "12.50") -> str:
+        return str(self.post("/products", {"name": "Pen", "price": price}).raise_for_status().json()["product_id"])
+
+    def order(self, user_id: str | None = None) -> str:
+        body = {
+            "user_id": user_id or self.user(),
+            "region": "eu",
+            "items": [{"product_id": self.product(), "quantity": 2}],
+        }
+        return str(self.post("/orders", body).raise_for_status().json()["order_id"])
+
+    def status(self, order_id: str) -> str:
+        return str(self.rows("select status from orders where order_id = %s", order_id)[0][0])
+
+    def metric(self, line_start: str) -> float:
+        for line in self.http.get("/metrics").text.splitlines():
+            if line.startswith(line_start):
+                return float(line.rpartition(" ")[2])
+        return 0.0
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def problem(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == PROBLEM
+    problem: dict[str, Any] = response.json()
+    assert problem["status"] == status
+    assert problem["type"] == f"urn:lockstep:problem:{kind}"
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["hint"]
+    return problem
+
+
+def at_once(api: Api, requests: list[tuple[str, str, Any, dict[str, str]]]) -> list[httpx.Response]:
+    async def run() -> list[httpx.Response]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=api.url, timeout=60, limits=limits) as client:
+            return await asyncio.gather(
+                *(client.request(method, path, json=body, headers=headers) for method, path, body, headers in requests)
+            )
+
+    return asyncio.run(run())
