@@ -21,6 +21,7 @@ from projections.cassandra_table import cassandra_table
 from projections.read_model import DeclarationError, ReadModel
 from projector.apply.consume import LogGapError
 from projector.apply.log import LogReader, LogUnavailableError
+from projector.apply.requests import RebuildAskedError
 from projector.apply.step import MaintenanceError
 from projector.cassandra.errors import CassandraError, WriterStoppedError
 from projector.cassandra.session import close, connect
@@ -30,7 +31,10 @@ from projector.compile.explain import explain as explained
 from projector.compile.program import Program, compile_models
 from projector.configured import ConfigurationError, load_read_models
 from projector.metrics import WorkerMetrics
-from projector.replica.schema import ReplicaError, ReplicaMismatchError, open_replica
+from projector.refresh.errors import RefreshError
+from projector.refresh.pseudo_tables import set_up_refresh
+from projector.refresh.serve import refresh_now, refresh_on_schedule
+from projector.replica.schema import ReplicaError, ReplicaMismatchError, open_replica, set_aside
 from projector.replica.schema import explained as explained_error
 from projector.replica.values import ValueFormatError
 from projector.setup import SetupError, set_up, statements
@@ -53,6 +57,7 @@ _EXPECTED = (
     LogRecordError,
     LogUnavailableError,
     MaintenanceError,
+    RefreshError,
     ReplicaError,
     SetupError,
     ValidationError,
@@ -62,15 +67,22 @@ _EXPECTED = (
 
 
 @app.command()
-def setup() -> None:
-    """Make the keyspace, the read models' tables and the table of positions.
+def setup(
+    recreate: Annotated[
+        list[str] | None,
+        typer.Option(help="A scheduled read model whose table in Postgres is dropped and made anew; may be repeated."),
+    ] = None,
+) -> None:
+    """Make the keyspace, the read models' tables and the table of positions; in Postgres, the scheduled models' tables.
 
     Example: LOCKSTEP_CASSANDRA__KEYSPACE=shop projector setup
     """
     settings = Settings()
+    models = load_read_models(settings.projector.read_models)
+    set_up_refresh(settings, models, recreate=recreate or ())
     session = connect(settings.cassandra)
     try:
-        set_up(session, settings, load_read_models(settings.projector.read_models))
+        set_up(session, settings, models)
     finally:
         close(session)
 
@@ -157,6 +169,27 @@ def status() -> None:
 
 
 @app.command()
+def refresh(
+    names: Annotated[list[str] | None, typer.Argument(help="Scheduled read models to run now.")] = None,
+    scheduled: Annotated[
+        bool, typer.Option("--scheduled", help="Run all of them on their schedules until SIGTERM or Ctrl-C.")
+    ] = False,
+) -> None:
+    """Run the SQL of scheduled read models on Postgres; the difference from their last runs enters the log.
+
+    Example: projector refresh category_report
+    """
+    settings = Settings()
+    models = load_read_models(settings.projector.read_models)
+    if scheduled == bool(names):
+        raise typer.BadParameter("name read models to run now, or give --scheduled")
+    if scheduled:
+        refresh_on_schedule(settings, models)
+    else:
+        refresh_now(settings, models, names or (), told=typer.echo)
+
+
+@app.command()
 def run() -> None:
     """Work until SIGTERM or Ctrl-C: finish the batch in hand, then stop.
 
@@ -188,7 +221,8 @@ def _work(
     settings: Settings, program: Program, models: tuple[ReadModel, ...], metrics: WorkerMetrics, stop: threading.Event
 ) -> None:
     chosen = settings.projector
-    connection = _open(chosen.replica, program, f"{settings.kafka.topic} epoch {chosen.epoch}")
+    identity = f"{settings.kafka.topic} epoch {chosen.epoch}"
+    connection = _open(chosen.replica, program, identity)
     log = LogReader(settings.kafka)
     session = None
     try:
@@ -204,16 +238,26 @@ def _work(
         )
         for model in models:
             writer.prepare(cassandra_table(model, settings.cassandra.keyspace))
-        Worker(
-            connection=connection,
-            program=program,
-            log=log,
-            writer=writer,
-            target=Target(keyspace=settings.cassandra.keyspace, projection=chosen.projection, epoch=chosen.epoch),
-            metrics=metrics,
-            stop=stop,
-            max_batch_changes=chosen.max_batch_changes,
-        ).run()
+        while True:
+            worker = Worker(
+                connection=connection,
+                program=program,
+                log=log,
+                writer=writer,
+                target=Target(keyspace=settings.cassandra.keyspace, projection=chosen.projection, epoch=chosen.epoch),
+                metrics=metrics,
+                stop=stop,
+                max_batch_changes=chosen.max_batch_changes,
+            )
+            try:
+                worker.run()
+                break
+            except RebuildAskedError as error:
+                _log.warning("the replica is set aside and built anew", reason=str(error), replica=str(chosen.replica))
+                metrics.rebuilds.inc()
+                connection.close()
+                set_aside(chosen.replica)
+                connection = _open(chosen.replica, program, identity)
     except sqlite3.Error as error:
         reason = explained_error(error, chosen.replica)
         if reason is None:

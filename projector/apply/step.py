@@ -9,10 +9,11 @@ A caller that rolls back and takes other batches of the same log gets writes tha
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from projector.apply.transaction import Transaction
+from projector.compile.expression import identifier
 from projector.compile.functions import why_failed
 from projector.compile.names import touched_name
 from projector.compile.program import ModelProgram, Program
@@ -35,8 +36,13 @@ class Step:
         self._images = Images(connection, program)
         self._touched = dict.fromkeys((model.model.name for model in program.models), 0)
 
-    def take(self, transactions: Iterable[Transaction]) -> dict[str, int]:
-        """Apply whole transactions; the number of touched keys by read model. Raises ValueFormatError, MaintenanceError."""
+    def take(
+        self, transactions: Iterable[Transaction], asked: Mapping[str, Sequence[Row]] | None = None
+    ) -> dict[str, int]:
+        """Apply whole transactions; the number of touched keys by read model. Raises ValueFormatError, MaintenanceError.
+
+        asked: keys by read model that are to be written whether or not something touched them.
+        """
         self._clear()
         for transaction in transactions:
             self._images.add(transaction.changes)
@@ -44,6 +50,8 @@ class Step:
         imaged = self._images.tables
         for model in self._program.models:
             self._touched[model.model.name] = self._touch(model, imaged)
+        for model in self._program.models:
+            self._touched[model.model.name] += self._ask(model, (asked or {}).get(model.model.name, ()))
         return dict(self._touched)
 
     def reset(self) -> None:
@@ -70,6 +78,12 @@ class Step:
         except sqlite3.OperationalError as error:
             raise _explained(model, error) from error
         return touched
+
+    def _ask(self, model: ModelProgram, keys: Sequence[Row]) -> int:
+        names = ", ".join(identifier(name) for name in model.model.key)
+        markers = ", ".join("?" * len(model.model.key))
+        sql = f"INSERT OR IGNORE INTO {touched_name(model.model.name)} ({names}) VALUES ({markers})"
+        return self._connection.executemany(sql, keys).rowcount if keys else 0
 
     def _chunks(self, model: ModelProgram, sql: str) -> Iterator[list[Row]]:
         if not self._touched[model.model.name]:

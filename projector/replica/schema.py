@@ -13,7 +13,7 @@ from pathlib import Path
 from projector.compile.functions import register
 from projector.compile.program import Program
 
-FORMAT = 1
+FORMAT = 2
 PAGE_BYTES = 16 * 1024  # of 4, 8 and 16 KiB the one whose rate fell least with 1,000,000 rows behind it
 CACHE_KIB = 64 * 1024
 IMAGES_CACHE_KIB = 32 * 1024
@@ -32,13 +32,15 @@ class Position:
     """What the replica has applied.
 
     lsn: end LSN of the last transaction or heartbeat. applied_lsn: of the last transaction. offset: the log offset to
-    read on from. committed_at: commit time of the last transaction, microseconds.
+    read on from. committed_at: commit time of the last transaction, microseconds. born: the log's end when this replica
+    was begun, None before a worker has begun it.
     """
 
     lsn: int = 0
     applied_lsn: int = 0
     offset: int = 0
     committed_at: int = 0
+    born: int | None = None
 
 
 def open_replica(path: Path | None, program: Program, identity: str) -> sqlite3.Connection:
@@ -79,6 +81,13 @@ def open_replica(path: Path | None, program: Program, identity: str) -> sqlite3.
     return connection
 
 
+def set_aside(path: Path) -> None:
+    """Move a closed replica's file to ``<name>.aside``, over the one that was set aside before it."""
+    path.replace(path.with_name(f"{path.name}.aside"))
+    for suffix in ("-wal", "-shm"):  # there only when the last close did not come to its end
+        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+
+
 def explained(error: sqlite3.Error, path: Path) -> ReplicaError | None:
     """What to do about a replica that can't be written or read any more; None for an error of another kind."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of it tells kinds of one failure apart
@@ -94,10 +103,10 @@ def explained(error: sqlite3.Error, path: Path) -> ReplicaError | None:
 
 def read_position(connection: sqlite3.Connection) -> Position:
     """The position as last committed."""
-    lsn, applied_lsn, offset, committed_at = connection.execute(
-        "SELECT lsn, applied_lsn, log_offset, committed_at FROM main.replica"
+    lsn, applied_lsn, offset, committed_at, born = connection.execute(
+        "SELECT lsn, applied_lsn, log_offset, committed_at, born FROM main.replica"
     ).fetchone()
-    return Position(lsn=lsn, applied_lsn=applied_lsn, offset=offset, committed_at=committed_at)
+    return Position(lsn=lsn, applied_lsn=applied_lsn, offset=offset, committed_at=committed_at, born=born)
 
 
 def write_position(connection: sqlite3.Connection, position: Position) -> None:
@@ -108,13 +117,20 @@ def write_position(connection: sqlite3.Connection, position: Position) -> None:
     )
 
 
+def write_birth(connection: sqlite3.Connection, log_end: int) -> None:
+    """Record the log's end at which the replica is begun, in a transaction of its own."""
+    connection.execute("UPDATE main.replica SET born = ?", (log_end,))
+
+
 def _create(connection: sqlite3.Connection, program: Program, identity: str) -> None:
     connection.execute("BEGIN")
     connection.execute(
         "CREATE TABLE main.replica (format INTEGER, fingerprint TEXT, identity TEXT,"
-        " lsn INTEGER, applied_lsn INTEGER, log_offset INTEGER, committed_at INTEGER)"
+        " lsn INTEGER, applied_lsn INTEGER, log_offset INTEGER, committed_at INTEGER, born INTEGER)"
     )
-    connection.execute("INSERT INTO main.replica VALUES (?, ?, ?, 0, 0, 0, 0)", (FORMAT, program.fingerprint, identity))
+    connection.execute(
+        "INSERT INTO main.replica VALUES (?, ?, ?, 0, 0, 0, 0, NULL)", (FORMAT, program.fingerprint, identity)
+    )
     connection.execute("CREATE TABLE main.skipped (log_offset INTEGER PRIMARY KEY)")
     for table in program.tables.values():
         for statement in table.create():
