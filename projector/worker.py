@@ -38,6 +38,7 @@ from projector.cassandra.write import Writer
 from projector.compile.program import ModelProgram, Program
 from projector.metrics import WorkerMetrics
 from projector.replica.schema import Position, read_position, write_birth, write_position
+from projector.truncations import Truncations
 
 _log = get_logger(__name__)
 _POLL_SECONDS = 0.2
