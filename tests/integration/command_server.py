@@ -48,6 +48,28 @@ class Api:
         }
         return str(self.post("/orders", body).raise_for_status().json()["order_id"])
 
+    def category(self, name: str = "Office") -> str:
+        return str(self.post("/categories", {"name": name}).raise_for_status().json()["category_id"])
+
+    def review(self, product_id: str | None = None, user_id: str | None = None, rating: int = 4) -> str:
+        ids = {"product_id": product_id or self.product(), "user_id": user_id or self.user()}
+        made = self.post("/reviews", {**ids, "rating": rating, "body": "good"})
+        return str(made.raise_for_status().json()["review_id"])
+
+    def driver(self, name: str = "Dora") -> str:
+        return str(self.post("/drivers", {"name": name}).raise_for_status().json()["driver_id"])
+
+    def trip(self, *, finished: bool = False) -> str:
+        body = {"driver_id": self.driver(), "rider_id": self.user(), "city": "Ely"}
+        trip_id = str(self.post("/trips", body).raise_for_status().json()["trip_id"])
+        if finished:
+            self.post(f"/trips/{trip_id}/finish", {"fare": "7.50"}).raise_for_status()
+        return trip_id
+
+    def published(self, author_id: str | None = None) -> str:
+        body = {"author_id": author_id or self.user(), "body": "hello"}
+        return str(self.post("/posts", body).raise_for_status().json()["post_id"])
+
     def status(self, order_id: str) -> str:
         return str(self.rows("select status from orders where order_id = %s", order_id)[0][0])
 

@@ -56,6 +56,21 @@ INVALID = [
         b'{"user_id":"%s","region":"eu","items":[{"product_id":"%s","quantity":1.5}]}' % ((GOOD_ID.encode(),) * 2),
         "body.items.0.quantity",
     ),
+    ("/categories", b'{"name":" "}', "body.name"),
+    ("/reviews", b'{"product_id":"%s","user_id":"%s","rating":0}' % ((GOOD_ID.encode(),) * 2), "body.rating"),
+    ("/reviews", b'{"product_id":"%s","user_id":"%s","rating":6}' % ((GOOD_ID.encode(),) * 2), "body.rating"),
+    ("/reviews", b'{"product_id":"%s","user_id":"%s","rating":4.5}' % ((GOOD_ID.encode(),) * 2), "body.rating"),
+    ("/reviews", b'{"product_id":"%s","user_id":"%s","rating":true}' % ((GOOD_ID.encode(),) * 2), "body.rating"),
+    (
+        "/reviews",
+        b'{"product_id":"%s","user_id":"%s","rating":4,"body":"\\u0000"}' % ((GOOD_ID.encode(),) * 2),
+        "body.body",
+    ),
+    ("/drivers", b"{}", "body.name"),
+    ("/trips", b'{"driver_id":"%s","rider_id":"%s","city":""}' % ((GOOD_ID.encode(),) * 2), "body.city"),
+    (f"/trips/{GOOD_ID}/finish", b'{"fare":"-1"}', "body.fare"),
+    (f"/trips/{GOOD_ID}/finish", b"{}", "body.fare"),
+    ("/posts", b'{"author_id":"%s","body":" "}' % GOOD_ID.encode(), "body.body"),
     (f"/orders/{GOOD_ID}/status", b'{"status":"lost"}', "body.status"),
     ("/orders/7/status", b'{"status":"paid"}', "path.order_id"),
 ]
@@ -71,7 +86,7 @@ def test_invalid_values_are_named_with_a_remedy_and_nothing_is_written(api: Api)
             assert error["message"], body
             assert error["remedy"], body
             assert "{" not in error["remedy"], body
-    for table in ("users", "products", "orders", "idempotency_keys"):
+    for table in ("users", "products", "orders", "reviews", "drivers", "trips", "posts", "idempotency_keys"):
         assert api.rows(f"select from {table}") == []
 
 

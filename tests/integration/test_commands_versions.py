@@ -29,13 +29,32 @@ def test_if_match_lets_only_its_version_through(api: Api) -> None:
         ("PUT", "/users/{user}/avatar", {"avatar_url": None}),
         ("DELETE", "/users/{user}", None),
         ("PUT", "/products/{product}/price", {"price": "1"}),
+        ("PUT", "/products/{product}/name", {"name": "Ink"}),
+        ("PUT", "/products/{product}/description", {"description": "blue"}),
+        ("PUT", "/products/{product}/category", {"category_id": None}),
         ("PUT", "/orders/{order}/status", {"status": "paid"}),
         ("POST", "/orders/{order}/cancel", None),
         ("DELETE", "/orders/{order}", None),
+        ("PUT", "/reviews/{review}", {"rating": 1, "body": "worse"}),
+        ("DELETE", "/reviews/{review}", None),
+        ("PUT", "/drivers/{driver}/name", {"name": "Eve"}),
+        ("POST", "/trips/{trip}/finish", {"fare": "1"}),
+        ("PUT", "/posts/{post}/body", {"body": "again"}),
+        ("DELETE", "/posts/{post}", None),
     ],
 )
 def test_every_versioned_command_honours_if_match(api: Api, method: str, path: str, body: Any) -> None:
-    path = path.format(user=api.user(), product=api.product(), order=api.order())
+    make = {
+        "user": api.user,
+        "product": api.product,
+        "order": api.order,
+        "review": api.review,
+        "driver": api.driver,
+        "trip": api.trip,
+        "post": api.published,
+    }
+    what = path.partition("{")[2].partition("}")[0]
+    path = path.format(**{what: make[what]()})
     problem(api.http.request(method, path, json=body, headers={"If-Match": '"2"'}), 412, "version-mismatch")
     api.http.request(method, path, json=body, headers={"If-Match": '"1"'}).raise_for_status()
 
