@@ -14,7 +14,9 @@ from typing import Any
 
 from sqlalchemy import Select
 
-from projections.values import UnsupportedTypeError, ValueType, value_type
+from projections.inferred import column_type
+from projections.schedule import ScheduleError, parse
+from projections.values import UnsupportedTypeError, ValueType
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
@@ -45,6 +47,8 @@ class ReadModel:
     partition_key: the columns that a query gives in full.
     clustering_key: the rest of the row's identity, in reading order; a bare name is ascending.
     staleness: how old a reply may get before it is a fault, None when nothing is promised.
+    refresh: None keeps the table equal change by change. An interval ("15m", "1h") or five fields of cron, in UTC, has
+        Postgres run the select() then, and the table is what it last gave; any SQL that Postgres runs will do.
     """
 
     name: str
@@ -52,6 +56,7 @@ class ReadModel:
     partition_key: tuple[str, ...]
     clustering_key: tuple[Clustering | str, ...] = ()
     staleness: timedelta | None = None
+    refresh: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -71,9 +76,14 @@ class ReadModel:
             raise DeclarationError(f"{self.name}: a column stands twice in the key")
         if self.staleness is not None and self.staleness <= timedelta():
             raise DeclarationError(f"{self.name}: staleness must be positive")
+        if self.refresh is not None:
+            try:
+                parse(self.refresh)
+            except ScheduleError as error:
+                raise DeclarationError(f"{self.name}: refresh: {error}") from error
         for column in self.select.selected_columns:
             try:
-                value_type(column.type)
+                column_type(column)
             except UnsupportedTypeError as error:
                 raise DeclarationError(f"{self.name}.{column.name}: {error}") from error
 
@@ -90,4 +100,4 @@ class ReadModel:
     @property
     def columns(self) -> dict[str, ValueType]:
         """Name to type, in the order of the select()."""
-        return {str(column.name): value_type(column.type) for column in self.select.selected_columns}
+        return {str(column.name): column_type(column) for column in self.select.selected_columns}

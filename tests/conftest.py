@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from deploy.local.stack import Running
 
 VARIABLES = ("LOCKSTEP_TEST_POSTGRES", "LOCKSTEP_TEST_KAFKA", "LOCKSTEP_TEST_CASSANDRA")
-ROLES = ("lockstep_command_api", "lockstep_relay", "lockstep_reader")
+ROLES = ("lockstep_command_api", "lockstep_relay", "lockstep_reader", "lockstep_refresher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ def keyspace(cassandra_session: Session) -> Iterator[str]:
 @pytest.fixture
 def settings(stack: Stack, database: str, topic: str, keyspace: str, tmp_path: Path) -> Settings:
     """Settings of every process, wired to this test's database, topic and keyspace; ports are 0, the replica is new."""
-    from command_api.process.settings import Cassandra, CommandApi, Kafka, Projector, ReadApi, Relay, Settings
+    from command_api.process.settings import Cassandra, CommandApi, Kafka, Projector, ReadApi, Refresh, Relay, Settings
 
     host, port = stack.cassandra
     name = keyspace
@@ -164,6 +164,7 @@ def settings(stack: Stack, database: str, topic: str, keyspace: str, tmp_path: P
         command_api=CommandApi(port=0),
         relay=Relay(slot=name, publication=name, metrics_port=0),
         projector=Projector(projection=name, replica=tmp_path / "replica.sqlite", metrics_port=0),
+        refresh=Refresh(metrics_port=0),
         read_api=ReadApi(port=0),
     )
 
@@ -172,7 +173,7 @@ def postgres_settings(stack: Stack, admin: str):  # type: ignore[no-untyped-def]
     """The Postgres section for the database of `admin`, each role with a password of its own."""
     from command_api.process.settings import Postgres
 
-    command_api, relay, reader = (
+    command_api, relay, reader, refresher = (
         make_conninfo(admin, user=role, password=_password(stack.postgres_admin, role)) for role in ROLES
     )
-    return Postgres(admin=admin, command_api=command_api, relay=relay, reader=reader)  # type: ignore[arg-type]
+    return Postgres(admin=admin, command_api=command_api, relay=relay, reader=reader, refresher=refresher)  # type: ignore[arg-type]

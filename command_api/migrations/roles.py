@@ -3,6 +3,7 @@
     lockstep_command_api   select, insert, update, delete on every table
     lockstep_relay         replication, and select on the source tables (for snapshots)
     lockstep_reader        select on the source tables
+    lockstep_refresher     what the reader may; `projector setup` lets it write the tables of scheduled read models
 
 Roles belong to the cluster, not to a database, so they may exist already, or be made by a migration of another database
 at this very moment; grants are per database. A role without a password can't log in under SCRAM; `set_passwords` gives
@@ -24,6 +25,7 @@ from command_api.process.settings import Postgres
 COMMAND_API = "lockstep_command_api"
 RELAY = "lockstep_relay"
 READER = "lockstep_reader"
+REFRESHER = "lockstep_refresher"
 
 _log = get_logger(__name__)
 
@@ -36,6 +38,18 @@ def creation(role: str, attributes: str = "") -> str:
                 create role {role} login {attributes};
             end if;
         exception when duplicate_object or unique_violation then null;
+        end $$
+    """
+
+
+def membership(role: str, of: str) -> str:
+    """SQL that gives `role` the rights of `of`, and is content when another session does it first."""
+    return f"""
+        do $$ begin
+            if not pg_has_role('{role}', '{of}', 'member') then
+                grant {of} to {role};
+            end if;
+        exception when unique_violation or internal_error then null;
         end $$
     """
 
@@ -60,7 +74,12 @@ def set_passwords(connection: psycopg.Connection, postgres: Postgres) -> None:
 
     A conninfo for a user of another name is left alone: whoever made that user made its password too.
     """
-    for role, secret in ((COMMAND_API, postgres.command_api), (RELAY, postgres.relay), (READER, postgres.reader)):
+    for role, secret in (
+        (COMMAND_API, postgres.command_api),
+        (RELAY, postgres.relay),
+        (READER, postgres.reader),
+        (REFRESHER, postgres.refresher),
+    ):
         given = conninfo_to_dict(secret.get_secret_value())
         password = given.get("password")
         if not password:

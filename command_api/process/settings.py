@@ -28,13 +28,14 @@ class Section(BaseModel):
 class Postgres(Section):
     """One database, and a conninfo for each least-privilege role; libpq's own TLS settings go into the conninfo.
 
-    admin: owns the schema; used by migrations and the relay's set-up only.
+    admin: owns the schema; used by migrations and set-ups only.
     """
 
     admin: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=postgres")
     command_api: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=lockstep_command_api")
     relay: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=lockstep_relay")
     reader: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=lockstep_reader")
+    refresher: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=lockstep_refresher")
 
 
 class Kafka(Section):
@@ -135,6 +136,21 @@ class Projector(Section):
     metrics_port: Port = 9102
 
 
+class Refresh(Section):
+    """The process that runs scheduled read models.
+
+    timeout_s: bounds each SQL statement of a run.
+    retry_first_s, retry_most_s: the wait after a failed run, doubled with each failure from the first to the most; the
+    next tick ends it earlier.
+    """
+
+    timeout_s: Annotated[int, Field(ge=1, le=86_400)] = 3_600
+    retry_first_s: Annotated[float, Field(gt=0)] = 1.0
+    retry_most_s: Annotated[float, Field(gt=0)] = 300.0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 9103
+
+
 class ReadApi(Section):
     """The read side's HTTP server. wait_ms: the bound on a token's wait; header ``Prefer: wait`` may lower it."""
 
@@ -163,6 +179,7 @@ class Settings(BaseSettings):
     command_api: CommandApi = CommandApi()
     relay: Relay = Relay()
     projector: Projector = Projector()
+    refresh: Refresh = Refresh()
     read_api: ReadApi = ReadApi()
 
     @classmethod

@@ -55,7 +55,7 @@ def test_check_constraints_agree_with_the_metadata(alchemy: Connection) -> None:
 def test_a_second_run_changes_nothing(database: str) -> None:
     with psycopg.connect(database) as connection:
         connection.execute("insert into users (user_id, name) values (gen_random_uuid(), 'Ada')")
-    assert migrate(Postgres(admin=database)) == "0002"  # type: ignore[arg-type]
+    assert migrate(Postgres(admin=database)) == "0003"  # type: ignore[arg-type]
     with psycopg.connect(database) as connection:
         assert connection.execute("select count(*) from users").fetchone() == (1,)
 
@@ -85,7 +85,7 @@ def test_a_run_waits_for_another_on_the_same_database(empty_database: str) -> No
         assert other.execute("select to_regclass('users')").fetchone() == (None,)
         other.execute("select pg_advisory_unlock(%s)", (LOCK,))
         thread.join(30)
-        assert other.execute("select version_num from alembic_version").fetchall() == [("0002",)]
+        assert other.execute("select version_num from alembic_version").fetchall() == [("0003",)]
 
 
 def test_an_unreachable_server_is_named_with_a_way_out() -> None:
@@ -108,6 +108,7 @@ def test_roles_have_just_their_rights_on_source_tables(database: str, table: str
     assert _rights(database, "lockstep_command_api", table) == {"select", "insert", "update", "delete"}
     assert _rights(database, "lockstep_relay", table) == {"select"}
     assert _rights(database, "lockstep_reader", table) == {"select"}
+    assert _rights(database, "lockstep_refresher", table) == {"select"}
 
 
 def test_only_the_command_api_sees_the_keys_and_only_the_relay_replicates(database: str) -> None:
@@ -117,11 +118,12 @@ def test_only_the_command_api_sees_the_keys_and_only_the_relay_replicates(databa
     with psycopg.connect(database) as connection:
         rows = connection.execute(
             "select rolname, rolreplication, rolsuper or rolcreaterole or rolcreatedb from pg_roles"
-            " where rolname in ('lockstep_command_api', 'lockstep_relay', 'lockstep_reader') order by 1"
+            " where rolname in ('lockstep_command_api', 'lockstep_relay', 'lockstep_reader', 'lockstep_refresher') order by 1"
         ).fetchall()
     assert rows == [
         ("lockstep_command_api", False, False),
         ("lockstep_reader", False, False),
+        ("lockstep_refresher", False, False),
         ("lockstep_relay", True, False),
     ]
 
@@ -139,11 +141,11 @@ def test_passwords_are_stored_as_scram_verifiers(database: str, postgres: Postgr
         rows = connection.execute(
             "select left(rolpassword, 14) from pg_authid where rolname like 'lockstep\\_%'"
         ).fetchall()
-    assert rows == [("SCRAM-SHA-256$",)] * 3
+    assert rows == [("SCRAM-SHA-256$",)] * 4
 
 
 def test_a_user_of_another_name_is_left_alone(database: str) -> None:
     conninfo = make_conninfo(database, user="someone_else", password="x")
-    assert migrate(Postgres(admin=database, reader=conninfo)) == "0002"  # type: ignore[arg-type]
+    assert migrate(Postgres(admin=database, reader=conninfo)) == "0003"  # type: ignore[arg-type]
     with psycopg.connect(database) as connection:
         assert connection.execute("select from pg_roles where rolname = 'someone_else'").fetchone() is None
