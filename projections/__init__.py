@@ -6,5 +6,14 @@ Reading order: read_model (a declaration), values (its types), cassandra_table (
 
 from projections.orders import ORDER_BY_ID, ORDERS_BY_STATUS, ORDERS_BY_USER
 from projections.read_model import ReadModel
+from projections.reviews import PRODUCT_REVIEWS
+from projections.trips import TRIPS_BY_CITY_DATE, TRIPS_BY_DRIVER
 
-READ_MODELS: tuple[ReadModel, ...] = (ORDERS_BY_USER, ORDER_BY_ID, ORDERS_BY_STATUS)
+READ_MODELS: tuple[ReadModel, ...] = (
+    ORDERS_BY_USER,
+    ORDER_BY_ID,
+    ORDERS_BY_STATUS,
+    PRODUCT_REVIEWS,
+    TRIPS_BY_DRIVER,
+    TRIPS_BY_CITY_DATE,
+)

@@ -161,7 +161,7 @@ def _toasted(rng: Random, old: Row, new: Row) -> frozenset[str]:
     """Columns that may be left out: texts and numerics that kept a value."""
     if rng.random() < 0.6:
         return frozenset()
-    candidates = ("note", "name", "region", "title", "payload", "amount")
+    candidates = ("note", "name", "region", "title", "payload", "amount", "body")
     return frozenset(
         name for name in candidates if name in new and old[name] == new[name] and new[name].postgres is not None
     )

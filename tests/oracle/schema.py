@@ -29,7 +29,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-from command_api.tables import orders, users
+from command_api.tables import drivers, orders, products, reviews, trips, users
 from tests.oracle.values import (
     DATE_INFINITY,
     NULL,
@@ -125,7 +125,10 @@ p = Table(
 )
 """c and p: a reference with its constraint, which the database keeps at every commit."""
 
-TABLES: tuple[Table, ...] = (d, x, y, m, t, u, c, p, users, orders)
+APPLICATION: tuple[Table, ...] = (users, orders, products, reviews, drivers, trips)
+"""The reference application's tables that its read models use, and what they refer to."""
+
+TABLES: tuple[Table, ...] = (d, x, y, m, t, u, c, p, *APPLICATION)
 
 UUIDS = tuple(Value(text, text) for text in (f"00000000-0000-7000-8000-00000000000{i}" for i in range(4)))
 
@@ -184,6 +187,34 @@ DOMAINS: dict[str, dict[str, Sequence[Value]]] = {
         "status": some("placed", "paid"),
         "region": some("eu", "us"),
         "created_at": TIMES[:3],
+        "version": some(1, 2),
+    },
+    "products": {
+        "product_id": UUIDS[:2],
+        "name": some("Pen", "Ink"),
+        "description": some("", "blue"),
+        "price": some(Decimal("0.00"), Decimal("12.50")),
+        "category_id": (NULL,),
+        "version": some(1, 2),
+    },
+    "reviews": {
+        "review_id": UUIDS[:3],
+        "product_id": UUIDS[:2],
+        "user_id": UUIDS[:2],
+        "rating": some(1, 5),
+        "body": some("", "good", "é%_"),
+        "created_at": TIMES[:2],
+        "version": some(1, 2),
+    },
+    "drivers": {"driver_id": UUIDS[:2], "name": some("Dora", "Eve"), "version": some(1, 2)},
+    "trips": {
+        "trip_id": UUIDS[:3],
+        "driver_id": UUIDS[:2],
+        "rider_id": UUIDS[:2],
+        "city": some("Ely", "Bath"),
+        "started_at": TIMES[:3],
+        "finished_at": (TIMES[1], NULL),
+        "fare": some(Decimal("0.00"), Decimal("12.50"), None),
         "version": some(1, 2),
     },
 }
