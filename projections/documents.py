@@ -37,8 +37,9 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.visitors import InternalTraversal
 
 from projections.document_values import from_postgres
+from projections.inferred import column_type
 from projections.read_model import DeclarationError
-from projections.values import DOCUMENT_FIELDS, DocumentType, UnsupportedTypeError, value_type
+from projections.values import DOCUMENT_FIELDS, DocumentType, UnsupportedTypeError
 
 __all__ = ["Embedded", "Truncated", "embedded", "from_postgres", "truncation_markers"]
 
@@ -67,9 +68,7 @@ class _OfRows(ColumnElement[Any]):
 
     def _correlated(self, rows: Select[Any]) -> Select[Any]:
         # Two levels down SQLAlchemy correlates only what is named; what the enclosing select() lacks is kept in FROM.
-        return (
-            rows if rows._correlate or rows._correlate_except is not None else rows.correlate(*rows.get_final_froms())
-        )
+        return rows.correlate(*rows.get_final_froms()) if rows._auto_correlate else rows
 
 
 class Embedded(_OfRows):
@@ -80,7 +79,7 @@ class Embedded(_OfRows):
 
     def __init__(self, rows: Select[Any], bound: int) -> None:
         super().__init__(rows, bound)
-        self.type = DocumentType(tuple((str(column.name), column.type) for column in rows.selected_columns))
+        self.type = DocumentType(tuple((str(column.name), column_type(column)) for column in rows.selected_columns))
 
     def as_postgres(self) -> ColumnElement[Any]:
         """The same in SQLAlchemy's own elements."""
@@ -122,7 +121,7 @@ def embedded(name: str, rows: Select[Any], *, bound: int) -> tuple[Label[Any], L
             f"embedded {name!r}: bound={bound} is outside 1..{MOST_ROWS}: a longer list is a read model of its own"
         )
     _check_clauses(name, rows)
-    names = [str(column.name) for column in rows.selected_columns]
+    names = [str(getattr(column, "name", column)) for column in rows.selected_columns]
     for field in names:
         if not _NAME.fullmatch(field):
             raise DeclarationError(f"embedded {name!r}: field {field!r} must match {_NAME.pattern}: give it a .label()")
@@ -132,7 +131,7 @@ def embedded(name: str, rows: Select[Any], *, bound: int) -> tuple[Label[Any], L
         raise DeclarationError(f"embedded {name!r}: {len(names)} fields, at most {MOST_FIELDS} are possible")
     for column in rows.selected_columns:
         try:
-            kind = value_type(column.type).kind
+            kind = column_type(column).kind
         except UnsupportedTypeError as error:
             raise DeclarationError(f"embedded {name!r}: field {column.name!r}: {error}") from error
         if kind not in DOCUMENT_FIELDS:

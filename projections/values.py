@@ -153,7 +153,7 @@ class DocumentType(sa.TypeEngine[Any]):
 
     __visit_name__ = "JSON"
 
-    def __init__(self, fields: tuple[tuple[str, sa.TypeEngine[Any]], ...]) -> None:
+    def __init__(self, fields: Fields) -> None:
         self.fields = fields
 
 
@@ -161,9 +161,7 @@ def value_type(column_type: sa.TypeEngine[Any]) -> ValueType:
     """The `ValueType` of a SQLAlchemy type; raises UnsupportedTypeError naming the type."""
     match column_type:
         case DocumentType():
-            return ValueType(
-                kind=Kind.DOCUMENT, fields=tuple((name, value_type(kind)) for name, kind in column_type.fields)
-            )
+            return ValueType(kind=Kind.DOCUMENT, fields=column_type.fields)
         case sa.Interval() | pg.INTERVAL():  # first: SQLAlchemy's own is a decorator of a timestamp
             return ValueType(kind=Kind.INTERVAL)
         case sa.TypeDecorator():
