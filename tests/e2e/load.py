@@ -12,7 +12,7 @@ from random import Random
 import httpx
 import psycopg
 
-from command_api.tables import orders, users
+from command_api.tables import likes, posts
 from tests.e2e.pipeline import Pipeline, listening, wait_for
 from tests.e2e.tokens import Commander, Tally, Writer, over_http
 from tests.e2e.transactions import Source
@@ -53,7 +53,7 @@ class RandomChanges(threading.Thread):
     def _work(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
         source = Source(
             connection,
-            (users, orders),
+            (*schema.APPLICATION, posts, likes),
             schema.DOMAINS,
             self._rng,
             {"orders": MANY_ORDERS},

@@ -206,6 +206,14 @@ DOMAINS: dict[str, dict[str, Sequence[Value]]] = {
         "created_at": TIMES[:2],
         "version": some(1, 2),
     },
+    "posts": {
+        "post_id": UUIDS[:2],
+        "author_id": UUIDS[:2],
+        "body": some("hello", ""),
+        "created_at": TIMES[:2],
+        "version": some(1, 2),
+    },
+    "likes": {"post_id": UUIDS[:2], "user_id": UUIDS[:2], "created_at": TIMES[:2]},
     "drivers": {"driver_id": UUIDS[:2], "name": some("Dora", "Eve"), "version": some(1, 2)},
     "trips": {
         "trip_id": UUIDS[:3],
