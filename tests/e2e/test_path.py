@@ -27,7 +27,7 @@ MANY_REVIEWS = """
          u as (insert into users (user_id, name) select md5('{salt}u' || i)::uuid, 'Reviewer ' || i
                from generate_series(1, 1000) i returning user_id)
     insert into reviews (review_id, product_id, user_id, rating, body, created_at)
-    select md5('{salt}' || user_id)::uuid, product_id, user_id, 1 + hashtext(user_id::text) & 3, repeat('é', 40),
+    select md5('{salt}' || user_id)::uuid, product_id, user_id, 1 + (hashtext(user_id::text) & 3), repeat('é', 40),
            timestamptz '2024-03-01 12:00+00' from u, p
 """
 MANY_TRIPS = """
