@@ -39,6 +39,7 @@ from projector.replica.schema import explained as explained_error
 from projector.replica.values import ValueFormatError
 from projector.setup import SetupError, set_up, statements
 from projector.setup import reset as reset_models
+from projector.verify.command import verify
 from projector.worker import Target, Worker, WorkerError
 
 _log = get_logger("projector")
@@ -187,6 +188,9 @@ def refresh(
         refresh_on_schedule(settings, models)
     else:
         refresh_now(settings, models, names or (), told=typer.echo)
+
+
+app.command()(verify)
 
 
 @app.command()

@@ -29,12 +29,14 @@ class Postgres(Section):
     """One database, and a conninfo for each least-privilege role; libpq's own TLS settings go into the conninfo.
 
     admin: owns the schema; used by migrations and set-ups only.
+    verifier: may select from the source tables and make a replication slot, as `relay` may, which it is when not given.
     """
 
     admin: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=postgres")
     command_api: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=lockstep_command_api")
     relay: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=lockstep_relay")
     reader: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=lockstep_reader")
+    verifier: SecretStr | None = None
     refresher: SecretStr = SecretStr("host=127.0.0.1 port=5432 dbname=app user=lockstep_refresher")
 
 
@@ -120,6 +122,8 @@ class Projector(Section):
 
     projection: names the worker's positions in Cassandra; one per log and set of read models.
     epoch: of the source history; a new history (restored database) takes the next number.
+    verify_every_s: a worker compares a sample of each read model with its SQL this often; 0 is never.
+    verify_sample: percentage of the partitions in such a sample.
     """
 
     projection: str = "lockstep"
@@ -127,6 +131,8 @@ class Projector(Section):
     metadata: str = "command_api.tables:METADATA"
     replica: Path = Path(".local/replica.sqlite")
     epoch: Annotated[int, Field(ge=1, le=2047)] = 1
+    verify_every_s: Annotated[float, Field(ge=0)] = 0.0
+    verify_sample: Annotated[float, Field(gt=0, le=100)] = 1.0
     max_batch_changes: Annotated[int, Field(ge=1)] = 5_000
     rows_per_batch: Annotated[int, Field(ge=1)] = 30
     batch_bytes: Annotated[int, Field(ge=512)] = 4_096
