@@ -74,7 +74,7 @@ def run_statements(model: ReadModel) -> RunStatements:
 
     def row(alias: str) -> sql.Composed:
         each = _COMMA.join(sql.SQL("{}.{}").format(sql.SQL(alias), sql.Identifier(name)) for name in others)
-        return sql.SQL("ROW({})").format(each)
+        return sql.SQL("ROW({})::record").format(each)  # the cast keeps Postgres from comparing column by column
 
     update = sql.SQL(
         "UPDATE {table} AS t SET {set} FROM {wanted} AS w WHERE {same} AND NOT {new} OPERATOR(pg_catalog.*=) {old}"

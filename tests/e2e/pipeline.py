@@ -28,6 +28,7 @@ TREE = Path(__file__).parents[2]
 COMMANDS = {
     "relay": ("command_api.relay", "run"),
     "projector": ("projector", "run"),
+    "refresher": ("projector", "refresh", "--scheduled"),
     "command-api": ("command_api", "serve"),
     "read-api": ("read_api", "serve"),
 }
@@ -164,7 +165,7 @@ class Pipeline:
         return text
 
     def start(self, name: str, *, settings: Settings | None = None, log: str | None = None, limit: int = 0) -> Process:
-        """Start a long-running command: relay, projector, command-api or read-api."""
+        """Start a long-running command: relay, projector, refresher, command-api or read-api."""
         path = self.folder / f"{log or name}.log"
         process = Process(log or name, COMMANDS[name], settings or self.settings, path, limit)
         self._started.append(process)
