@@ -106,7 +106,6 @@ class Truncated(_OfRows):
 @compiles(Embedded)
 @compiles(Truncated)
 def _print(element: Embedded | Truncated, compiler: SQLCompiler, **options: Any) -> str:
-    options.pop("add_to_result_map", None)  # the result's column is this element, not what it prints as
     return compiler.process(element.as_postgres(), **options)
 
 
