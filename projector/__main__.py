@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 from prometheus_client import start_http_server
 from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
 
 from command_api.envelope import LogRecordError
 from command_api.lsn import Lsn
@@ -26,6 +28,7 @@ from projector.apply.step import MaintenanceError
 from projector.cassandra.errors import CassandraError, WriterStoppedError
 from projector.cassandra.session import close, connect
 from projector.cassandra.write import Writer
+from projector.compile.catalogue import page
 from projector.compile.errors import CompileError
 from projector.compile.explain import explain as explained
 from projector.compile.program import Program, compile_models
@@ -112,6 +115,23 @@ def explain(name: Annotated[str, typer.Argument(help="A read model, or 'all'.")]
     if not chosen:
         raise ConfigurationError(f"no read model {name!r}: there are {', '.join(m.name for m in models)}")
     typer.echo("\n\n".join(explained(program, model) for model in chosen))
+
+
+@app.command()
+def functions(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/functions.md instead.")] = False,
+) -> None:
+    """List the functions and operators that a read model may use.
+
+    Example: projector functions
+    """
+    if markdown:
+        typer.echo(page.markdown(), nl=False)
+        return
+    table = Table("section", "SQL", "arguments", "result", "rule")
+    for row in page.functions():
+        table.add_row(*row)
+    Console().print(table)
 
 
 @app.command()

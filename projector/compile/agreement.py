@@ -12,6 +12,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy.exc import UnsupportedCompilationError
+
 from projections.values import Kind, ValueType
 from projector.compile.errors import RefusedError
 from projector.compile.expression import Constant, Expression, Operation
@@ -26,11 +28,6 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 def compare(sign: str, left: Expression, right: Expression, clause: Any) -> Expression:
     """A comparison that Postgres and the replica agree on; raises RefusedError."""
     left, right = aligned(left, right, clause)
-    for operand in (left, right):
-        if operand.type.opaque:
-            raise RefusedError(clause_text(clause), f"a {operand.type.kind} can be passed through but not compared")
-        if operand.type.fixed_width_text:
-            raise RefusedError(clause_text(clause), "char(n) ignores trailing spaces: cast it to text")
     if sign not in ("=", "<>"):
         collations = {operand.type.collation for operand in (left, right)}
         if left.type.kind is Kind.TEXT and not collations & set(BYTEWISE):
@@ -43,6 +40,16 @@ def compare(sign: str, left: Expression, right: Expression, clause: Any) -> Expr
 
 def aligned(left: Expression, right: Expression, clause: Any) -> tuple[Expression, Expression]:
     """Two operands in one comparable form; raises RefusedError when Postgres would convert one of them inexactly."""
+    for operand in (left, right):
+        if operand.type.opaque:
+            way = ": declare numeric(p, s)" if operand.type.kind is Kind.NUMERIC else ""
+            raise RefusedError(
+                clause_text(clause), f"a {operand.type.kind} can be passed through but not compared{way}"
+            )
+        if operand.type.fixed_width_text:
+            raise RefusedError(
+                clause_text(clause), "char(n) ignores trailing spaces: declare the column varchar or text"
+            )
     left, right = unified([left, right], clause)
     return left, right
 
@@ -53,6 +60,14 @@ def unified(arguments: list[Expression], clause: Any) -> list[Expression]:
     if not typed:
         return arguments
     kinds = {argument.type.kind for argument in typed}
+    if len(typed) > 1:
+        for argument in typed:  # real widens to double precision, char(n) loses its spaces: the values would change
+            if argument.type.opaque or argument.type.fixed_width_text:
+                name = "char(n)" if argument.type.fixed_width_text else argument.type.kind
+                raise RefusedError(
+                    clause_text(clause),
+                    f"a {name} can be passed through but not mixed with other values: select it alone",
+                )
     if kinds == {Kind.INTEGER, Kind.NUMERIC} or kinds == {Kind.NUMERIC}:
         if any(argument.type.opaque for argument in typed):
             raise RefusedError(
@@ -89,15 +104,24 @@ def replica_constant(value: Any, kind: ValueType) -> int | str | bytes | None:
             return (dt.datetime.combine(midnight.date(), value, tzinfo=dt.UTC) - midnight) // _MICROSECOND % DAY
         case uuid.UUID():
             return str(value)
+        case str() if kind.kind is Kind.UUID:
+            try:
+                return str(uuid.UUID(value))
+            except ValueError as error:
+                raise RefusedError(repr(value), "is no uuid") from error
         case str():
-            return str(uuid.UUID(value)) if kind.kind is Kind.UUID else value
+            return value
         case bytes():
             return value
     raise RefusedError(repr(value), f"a {type(value).__name__} constant has no exact form here")
 
 
 def operation(template: str, kind: ValueType, *arguments: Expression) -> Operation:
-    """A strict operation: NULL in, NULL out."""
+    """A strict operation: NULL in, NULL out; raises RefusedError for arguments that can only be passed through."""
+    for argument in arguments:
+        if argument.type.opaque or argument.type.fixed_width_text:
+            name = "char(n)" if argument.type.fixed_width_text else f"{argument.type.kind} without an exact form"
+            raise RefusedError(f"an operation on a {name}", "it can be selected, but not computed with")
     return Operation(type=kind, nullable=any(a.nullable for a in arguments), template=template, arguments=arguments)
 
 
@@ -168,5 +192,8 @@ def scaled(expression: Expression, scale: int) -> Expression:
 
 def clause_text(clause: Any) -> str:
     """A clause as an error message shows it."""
-    text = str(clause)
+    try:
+        text = str(clause)
+    except UnsupportedCompilationError:  # an operator that has no text of its own
+        text = f"a {type(clause).__name__}"
     return text if len(text) <= 200 else text[:197] + "…"
