@@ -16,7 +16,7 @@ from sqlalchemy import Select
 
 from projections.inferred import column_type
 from projections.schedule import ScheduleError, parse
-from projections.values import UnsupportedTypeError, ValueType
+from projections.values import Kind, UnsupportedTypeError, ValueType
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
@@ -61,10 +61,12 @@ class ReadModel:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise DeclarationError(f"read model {self.name!r}: the name must match {_NAME.pattern}")
-        names = [column.name for column in self.select.selected_columns]
+        names = [getattr(column, "name", column) for column in self.select.selected_columns]
         for name in names:
             if not _NAME.fullmatch(str(name)):
-                raise DeclarationError(f"{self.name}: column {name!r} must match {_NAME.pattern}: give it a .label()")
+                raise DeclarationError(
+                    f"{self.name}: column {str(name)!r} must match {_NAME.pattern}: give it a .label()"
+                )
         if len(set(names)) < len(names):
             raise DeclarationError(f"{self.name}: two columns of the select() share a name: give one a .label()")
         if not self.partition_key:
@@ -83,9 +85,13 @@ class ReadModel:
                 raise DeclarationError(f"{self.name}: refresh: {error}") from error
         for column in self.select.selected_columns:
             try:
-                column_type(column)
+                kind = column_type(column).kind
             except UnsupportedTypeError as error:
                 raise DeclarationError(f"{self.name}.{column.name}: {error}") from error
+            if kind is Kind.DOCUMENT and column.name in self.key:
+                raise DeclarationError(
+                    f"{self.name}: key column {column.name!r} is a document, which can't be asked for"
+                )
 
     @property
     def clustering(self) -> tuple[Clustering, ...]:

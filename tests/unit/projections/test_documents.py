@@ -213,3 +213,18 @@ def with_field(column: Any) -> Select[Any]:
 def test_what_can_not_be_a_document_is_refused(refused: Any, bound: int, reason: str) -> None:
     with pytest.raises(DeclarationError, match=f"embedded 'homes': .*{reason}"):
         embedded("homes", refused, bound=bound)
+
+
+def test_a_document_is_no_key() -> None:
+    with pytest.raises(DeclarationError, match="key column 'homes' is a document"):
+        ReadModel(
+            name="profile",
+            select=select(people.c.person_id, *embedded("homes", rows(), bound=7)),
+            partition_key=("person_id",),
+            clustering_key=("homes",),
+        )
+
+
+def test_a_column_without_a_name_asks_for_a_label() -> None:
+    with pytest.raises(DeclarationError, match="label"):
+        ReadModel(name="m", select=select(homes.c.home_id, homes.c.worth + 1), partition_key=("home_id",))
