@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from cassandra.query import SimpleStatement
+from psycopg.types.string import TextLoader
 from sqlalchemy import Select
 from sqlalchemy.dialects import postgresql
 
 from deploy.local.demo_servers import TUPLES, DemoError, Servers
+from projections import document_values
 from projections.cassandra_table import cassandra_table
 from projections.read_model import ReadModel
 from projections.values import Kind, ValueType
+from projector.verify import cassandra_values
 
 _FETCH_ROWS = 5_000
 _SAMPLES = 3
@@ -80,22 +83,27 @@ def sql_rows(servers: Servers, model: ReadModel) -> Iterator[Row]:
     converters = [from_postgres(model, column) for column in table.columns]
     with servers.postgres.transaction(), servers.postgres.cursor(name="demo") as cursor:
         cursor.itersize = _FETCH_ROWS
+        cursor.adapters.register_loader("json", TextLoader)  # the numbers in a document must not become floats
         cursor.execute(sql_text(model.select).encode())
         for row in cursor:
             yield tuple(convert(row[place]) for place, convert in zip(places, converters, strict=True))
 
 
 def table_rows(servers: Servers, model: ReadModel) -> Iterator[Row]:
-    """Rows of the Cassandra table, dates as days."""
+    """Rows of the Cassandra table, dates as days, documents in replica form."""
     table = cassandra_table(model, servers.settings.cassandra.keyspace)
     names = ", ".join(f'"{column}"' for column in table.columns)
     statement = SimpleStatement(f"SELECT {names} FROM {table.qualified}", fetch_size=_FETCH_ROWS)
-    days = [place for place, kind in enumerate(table.columns.values()) if kind.kind is Kind.DATE]
+    readers = [
+        (place, reader)
+        for place, kind in enumerate(table.columns.values())
+        if kind.kind in (Kind.DATE, Kind.DOCUMENT) and (reader := cassandra_values.reader(kind)) is not None
+    ]
     for row in servers.cassandra.execute(statement, execution_profile=TUPLES, timeout=60):
-        if days:
+        if readers:
             values = list(row)
-            for place in days:
-                values[place] = None if values[place] is None else values[place].days_from_epoch
+            for place, read in readers:
+                values[place] = None if values[place] is None else read(values[place])
             row = tuple(values)
         yield row
 
@@ -120,6 +128,8 @@ def _converter(kind: ValueType) -> Callable[[Any], Any] | None:
             return lambda value: (value.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
         case Kind.DATE:
             return lambda value: value.toordinal() - _EPOCH_DAY
+        case Kind.DOCUMENT:
+            return lambda text: document_values.from_postgres(text, kind.fields)
         case Kind.BOOLEAN | Kind.INTEGER | Kind.NUMERIC | Kind.TEXT | Kind.UUID | Kind.BYTES:
             return lambda value: value
     return None

@@ -6,7 +6,6 @@ The way from Cassandra's values to replica form is written here, apart from the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -16,10 +15,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from projections.cassandra_table import POSITIONS, cassandra_table
+from projections.document_values import encode
 from projections.read_model import ReadModel
-from projections.values import Kind, ValueType, value_type
+from projections.values import Kind, ValueType
 from tests.e2e.pipeline import Pipeline, wait_for
-from tests.oracle.postgres import in_replica_form, text_of
+from tests.oracle.postgres import in_replica_form, plain_value, text_of
 
 Rows = dict[tuple[Any, ...], tuple[Any, ...]]
 
@@ -70,12 +70,12 @@ def wait_covered(
 def in_postgres(conninfo: str, model: ReadModel) -> Rows:
     """The select() on Postgres: key to the other columns."""
     columns = cassandra_table(model, "any").columns
-    types = {str(column.name): value_type(column.type) for column in model.select.selected_columns}
-    converted = ", ".join(in_replica_form(f'v."{name}"', types[name]) for name in columns)
+    kinds = list(columns.values())
+    converted = ", ".join(in_replica_form(f'v."{name}"', kind) for name, kind in columns.items())
     with psycopg.connect(conninfo) as connection:
         connection.execute("set timezone = 'UTC'")
         rows = connection.execute(f"SELECT {converted} FROM ({text_of(model.select)}) AS v".encode()).fetchall()
-    return _keyed(model, [tuple(_plain(value) for value in row) for row in rows])
+    return _keyed(model, [tuple(map(plain_value, row, kinds)) for row in rows])
 
 
 def in_cassandra(session: Session, keyspace: str, model: ReadModel) -> Rows:
@@ -117,12 +117,6 @@ def _keyed(model: ReadModel, rows: list[tuple[Any, ...]]) -> Rows:
     return keyed
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal) and value == value.to_integral_value():
-        return int(value)
-    return value
-
-
 def _replica_form(value: Any, kind: ValueType) -> Any:
     if value is None:
         return None
@@ -140,4 +134,7 @@ def _replica_form(value: Any, kind: ValueType) -> Any:
             return value.days_from_epoch
         case Kind.TIME:
             return value.nanosecond_time // 1_000
+        case Kind.DOCUMENT:
+            kinds = [of for _, of in kind.fields]
+            return encode([tuple(map(_replica_form, row, kinds)) for row in value])
     return value

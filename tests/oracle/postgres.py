@@ -15,8 +15,9 @@ from sqlalchemy import Select, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
+from projections.document_values import from_postgres
 from projections.read_model import ReadModel
-from projections.values import Kind, ValueType, value_type
+from projections.values import Kind, ValueType
 from tests.oracle.history import State
 
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -49,7 +50,7 @@ def in_replica_form(column: str, kind: ValueType) -> str:
             return f"{column} * 10::numeric ^ {kind.scale}"
         case Kind.BOOLEAN:
             return f"{column}::int"
-        case Kind.NUMERIC | Kind.UUID | Kind.JSON:
+        case Kind.NUMERIC | Kind.UUID | Kind.JSON | Kind.DOCUMENT:
             return f"{column}::text"
     return column
 
@@ -108,22 +109,27 @@ class Reference:
 
     def _query(self, model: ReadModel) -> str:
         columns = [*model.key, *(name for name in model.columns if name not in model.key)]
-        types = {str(column.name): value_type(column.type) for column in model.select.selected_columns}
+        types = model.columns
         converted = ", ".join(in_replica_form(f'v."{name}"', types[name]) for name in columns)
         return f"SELECT {converted} FROM ({text_of(model.select)}) AS v"
 
 
 def _keyed(model: ReadModel, rows: list[tuple[Any, ...]]) -> Rows:
     width = len(model.key)
+    names = [*model.key, *(name for name in model.columns if name not in model.key)]
+    kinds = [model.columns[name] for name in names]
     keyed: Rows = {}
     for row in rows:
-        plain = tuple(_plain(value) for value in row)
+        plain = tuple(map(plain_value, row, kinds))
         assert plain[:width] not in keyed, f"{model.name}: its key {plain[:width]} has two rows in Postgres"
         keyed[plain[:width]] = plain[width:]
     return keyed
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any, kind: ValueType) -> Any:
+    """What `in_replica_form` gave, in replica form."""
+    if kind.kind is Kind.DOCUMENT:  # its reader is proved against Postgres's own arithmetic, field by field
+        return from_postgres(value, kind.fields)
     if isinstance(value, Decimal):
         assert value == value.to_integral_value(), f"{value} has digits that the replica's scale can't hold"
         return int(value)
