@@ -2,7 +2,7 @@
 
 Against running servers with migrated, empty tables, the demonstration
 
-1. fills users and orders by SQL (the one step that is not the API's), and waits until the read models cover them;
+1. fills users, orders, reviews and trips by SQL (the one step that is not the API's), and waits until the read models cover them;
 2. sends a seeded load to the command API at a steady rate, while some of its commands are watched until they can be read;
 3. waits until the read models cover everything, compares each with its select() on Postgres, and times one query on both.
 
@@ -27,7 +27,7 @@ from projections import READ_MODELS
 
 SEED = 3
 PER_SECOND = 80.0
-WATCHED = 60  # orders, five commands each
+WATCHED = 30  # rounds of eleven commands
 WATCHED_PER_SECOND = 15.0
 _COVER_S = 90.0
 _MODELS = tuple(model.name for model in READ_MODELS)
@@ -59,9 +59,11 @@ def _check_empty(servers: Servers) -> None:
 
 def _fill(servers: Servers, printer: Printer) -> None:
     conninfo = servers.settings.postgres.command_api.get_secret_value()
-    users, orders = demo_fill.USERS, demo_fill.ORDERS
-    printer.say(f"bulk load by SQL (not through the API): {users:,} users, {orders:,} orders")
-    with printer.counting("rows inserted", users + orders) as advance:
+    printer.say(
+        f"bulk load by SQL (not through the API): {demo_fill.USERS:,} users, {demo_fill.ORDERS:,} orders,"
+        f" {demo_fill.REVIEWS:,} reviews, {demo_fill.TRIPS:,} trips"
+    )
+    with printer.counting("rows inserted", demo_fill.ROWS) as advance:
         demo_fill.fill(conninfo, advance)
     seconds = servers.wait_until_covered(_MODELS, servers.log_position(), _COVER_S)
     printer.say(f"covered by all {len(_MODELS)} read models {seconds:.1f} s after the last insert")
@@ -79,14 +81,13 @@ def _load(servers: Servers, printer: Printer, seed: int) -> Watched:
 
     printer.say(
         f"load through {servers.command_api}: {plan.requests:,} commands of seed {seed}, {PER_SECOND:.0f} a second, and beside"
-        f" them {WATCHED} orders of which every command is watched until it can be read"
+        f" them {WATCHED} orders, reviews and trips of which every command is watched until it can be read"
     )
     watcher = Watcher(
         servers,
-        plan.probed,
-        plan.products,
+        plan,
         seed=seed,
-        journeys=WATCHED,
+        rounds=WATCHED,
         per_second=WATCHED_PER_SECOND,
         told=tell,
     )

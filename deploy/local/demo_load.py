@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import httpx
 
-from deploy.local.demo_plan import Journey, Plan, Request
+from deploy.local.demo_plan import Plan
+from deploy.local.demo_request import Journey, Request
 from deploy.local.demo_servers import DemoError
 
 _LANES = 8

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 from uuid import UUID
 
+from deploy.local import demo_customers
 from deploy.local.demo_fill import filled_user
+from deploy.local.demo_request import REGIONS, Journey, Request, money, name, new_id, thing
 
-REGIONS = ("eu-north", "eu-south", "us-east", "us-west", "ap-south")
-_FIRST = ("Ada", "Alan", "Barbara", "Edgar", "Grace", "Jim", "Leslie", "Margaret", "Michael", "Pat", "Tony", "Zoë")
-_LAST = ("Codd", "Gray", "Hoare", "Hopper", "Lamport", "Liskov", "Lovelace", "Selinger", "Stonebraker", "Turing")
-_THINGS = ("lamp", "chair", "kettle", "notebook", "bicycle", "teapot", "rucksack", "clock", "blanket", "radio")
 # How an order's life ends, and how often of 100.
 _LIVES = (
     ((), 15),
@@ -31,44 +28,20 @@ _LIVES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """One request. what: for counting, in a customer's words. expected: the HTTP status. key: of idempotency."""
-
-    what: str
-    method: str
-    path: str
-    body: dict[str, Any] | None = None
-    expected: int = 200
-    key: str | None = None
-
-
-Journey = tuple[Request, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """First `catalogue` and `sign_ups`, then `journeys`; `probed` is the user whose orders are watched."""
+    """First `catalogue` and `sign_ups`, then `journeys`; `probed` is the user whose orders and reviews are watched."""
 
     catalogue: tuple[Journey, ...]
     sign_ups: tuple[Journey, ...]
     journeys: tuple[Journey, ...]
     products: tuple[UUID, ...] = field(repr=False)
+    drivers: tuple[UUID, ...] = field(repr=False)
     probed: UUID
 
     @property
     def requests(self) -> int:
         """How many there are."""
         return sum(len(j) for part in (self.catalogue, self.sign_ups, self.journeys) for j in part)
-
-
-def new_id(random: Random) -> UUID:
-    """A uuid of the seed's sequence."""
-    return UUID(int=random.getrandbits(128), version=4)
-
-
-def name(random: Random) -> str:
-    """A person's."""
-    return f"{random.choice(_FIRST)} {random.choice(_LAST)}"
 
 
 def place(order_id: UUID, user_id: UUID, products: tuple[UUID, ...], random: Random, key: str | None = None) -> Request:
@@ -92,11 +65,13 @@ def rename(user_id: UUID, to: str) -> Request:
     return Request(what="renames", method="PUT", path=f"/users/{user_id}/name", body={"name": to})
 
 
-def make_plan(seed: int, *, users: int = 150, orders: int = 450, filled_users: int = 0) -> Plan:
+def make_plan(seed: int, *, users: int = 150, orders: int = 350, filled_users: int = 0) -> Plan:
     """The plan of a seed; `filled_users` of `demo_fill` are renamed too, each with many copies of the name."""
     random = Random(seed)  # noqa: S311 - repeatable on purpose
     products = tuple(new_id(random) for _ in range(30))
+    drivers = tuple(new_id(random) for _ in range(12))
     catalogue = tuple((_create(product, random),) for product in products)
+    catalogue += tuple((demo_customers.register_driver(driver, random),) for driver in drivers)
     people = tuple(new_id(random) for _ in range(users))
     sign_ups = tuple((_register(user, random),) for user in people)
     customers, leavers = people[:-3], people[-3:]
@@ -108,15 +83,27 @@ def make_plan(seed: int, *, users: int = 150, orders: int = 450, filled_users: i
     journeys += [(_avatar(random.choice(customers[1:]), random),) for _ in range(40)]
     journeys += [(_price(random.choice(products), random),) for _ in range(10)]
     journeys += [(Request(what="users deleted", method="DELETE", path=f"/users/{user}"),) for user in leavers]
+    active = customers[1:]
+    journeys += demo_customers.reviews(random, active, products, 150)
+    journeys += demo_customers.trips(random, active, drivers, 120)
+    journeys += demo_customers.posts(random, active, 40)
+    journeys += [(demo_customers.rename_driver(random.choice(drivers), random),) for _ in range(10)]
     random.shuffle(journeys)
-    return Plan(catalogue=catalogue, sign_ups=sign_ups, journeys=tuple(journeys), products=products, probed=people[0])
+    return Plan(
+        catalogue=catalogue,
+        sign_ups=sign_ups,
+        journeys=tuple(journeys),
+        products=products,
+        drivers=drivers,
+        probed=people[0],
+    )
 
 
 def _create(product: UUID, random: Random) -> Request:
     body = {
         "product_id": str(product),
-        "name": f"{random.choice(_LAST)} {random.choice(_THINGS)}",
-        "price": f"{random.randint(100, 99_999) / 100:.2f}",
+        "name": thing(random),
+        "price": money(random),
     }
     return Request(what="products", method="POST", path="/products", body=body, expected=201)
 
@@ -132,7 +119,7 @@ def _avatar(user: UUID, random: Random) -> Request:
 
 
 def _price(product: UUID, random: Random) -> Request:
-    body = {"price": f"{random.randint(100, 99_999) / 100:.2f}"}
+    body = {"price": money(random)}
     return Request(what="prices", method="PUT", path=f"/products/{product}/price", body=body)
 
 

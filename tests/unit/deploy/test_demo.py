@@ -20,9 +20,10 @@ from deploy.local import demo
 from deploy.local.demo_equal import Comparison, difference, from_postgres, sql_text
 from deploy.local.demo_fill import filled_user
 from deploy.local.demo_load import check
-from deploy.local.demo_plan import Journey, Request, make_plan
+from deploy.local.demo_plan import make_plan
 from deploy.local.demo_print import Line, Printer, percentile
 from deploy.local.demo_reads import Timing, restricted
+from deploy.local.demo_request import Journey, Request
 from deploy.local.demo_servers import DemoError, translated
 from projections import READ_MODELS
 from projections.orders import ORDERS_BY_STATUS, ORDERS_BY_USER
@@ -45,6 +46,9 @@ def test_a_plan_holds_every_kind_of_command() -> None:
         "orders cancelled",
         "orders deleted",
     }
+    wanted |= {"reviews written", "reviews edited", "reviews deleted", "second reviews refused"}
+    wanted |= {"trips started", "trips finished", "fares corrected", "early fares refused", "drivers renamed"}
+    wanted |= {"posts", "posts edited", "posts deleted", "likes", "likes given twice", "likes taken back"}
     wanted |= {"renames", "avatars", "prices", "users deleted", "forbidden moves refused", "repeated with their key"}
     assert wanted <= set(done)
     assert plan.requests == sum(done.values()) + len(plan.catalogue) + len(plan.sign_ups)
@@ -72,14 +76,16 @@ def test_the_probed_user_is_left_alone_by_the_load() -> None:
     for journey in plan.journeys:
         for request in journey:
             assert str(plan.probed) not in request.path
-            assert (request.body or {}).get("user_id") != str(plan.probed)
+            assert str(plan.probed) not in (request.body or {}).values()
 
 
-def test_deleted_users_have_no_orders() -> None:
+def test_deleted_users_have_nothing_of_their_own() -> None:
     plan = make_plan(demo.SEED)
     gone = {j[0].path.rpartition("/")[2] for j in plan.journeys if j[0].what == "users deleted"}
     assert len(gone) == 3
-    assert not gone & {j[0].body["user_id"] for j in orders_of(plan.journeys) if j[0].body}
+    kept = [j for j in plan.journeys if j[0].what != "users deleted"]
+    assert not gone & {str(value) for j in kept for request in j for value in (request.body or {}).values()}
+    assert not [request for j in kept for request in j if request.path.rpartition("/")[2] in gone]
 
 
 def test_a_filled_user_has_the_id_that_sql_gives_it() -> None:
