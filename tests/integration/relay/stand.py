@@ -145,11 +145,11 @@ def covered(state: RelayState, token: Lsn) -> None:
     until(lambda: state.confirmed >= token)
 
 
-@contextmanager
-def process(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`relay run` as a process of its own; killed at the end."""
-    environment = {
+def environment(settings: Settings) -> dict[str, str]:
+    """What `relay` needs of the settings, over this process's own variables; holds passwords."""
+    return {
         **os.environ,
+        "LOCKSTEP_POSTGRES__ADMIN": settings.postgres.admin.get_secret_value(),
         "LOCKSTEP_POSTGRES__RELAY": settings.postgres.relay.get_secret_value(),
         "LOCKSTEP_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "LOCKSTEP_KAFKA__TOPIC": settings.kafka.topic,
@@ -157,9 +157,14 @@ def process(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[bytes
         "LOCKSTEP_RELAY__PUBLICATION": settings.relay.publication,
         "LOCKSTEP_RELAY__METRICS_PORT": "0",
     }
+
+
+@contextmanager
+def process(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`relay run` as a process of its own; killed at the end."""
     with (folder / "relay.log").open("ab") as log:
         started = subprocess.Popen(
-            [sys.executable, "-m", "command_api.relay", "run"], env=environment, stderr=log, stdout=log
+            [sys.executable, "-m", "command_api.relay", "run"], env=environment(settings), stderr=log, stdout=log
         )
     try:
         yield started
