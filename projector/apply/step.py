@@ -17,6 +17,7 @@ from projector.compile.expression import identifier
 from projector.compile.functions import why_failed
 from projector.compile.names import touched_name
 from projector.compile.program import ModelProgram, Program
+from projector.replica.groups import GroupError, Groups
 from projector.replica.images import Images
 
 Row = tuple[Any, ...]
@@ -34,6 +35,7 @@ class Step:
         self._connection = connection
         self._program = program
         self._images = Images(connection, program)
+        self._groups = Groups(connection, program.groups)
         self._touched = dict.fromkeys((model.model.name for model in program.models), 0)
 
     def take(
@@ -47,7 +49,7 @@ class Step:
         for transaction in transactions:
             self._images.add(transaction.changes)
         self._images.flush()
-        imaged = self._images.tables
+        imaged = self._update_groups(self._images.tables)
         for model in self._program.models:
             self._touched[model.model.name] = self._touch(model, imaged)
         for model in self._program.models:
@@ -57,6 +59,7 @@ class Step:
     def reset(self) -> None:
         """Forget everything of a batch that was rolled back."""
         self._images.reset()
+        self._groups.reset()
         for name in self._touched:
             self._connection.execute(f"DELETE FROM {touched_name(name)}")
             self._touched[name] = 0
@@ -69,6 +72,14 @@ class Step:
         """Touched keys without a row, in chunks."""
         return self._chunks(model, model.recompute.absent)
 
+    def _update_groups(self, imaged: frozenset[str]) -> frozenset[str]:
+        try:
+            return self._groups.update(imaged)
+        except GroupError as error:
+            raise MaintenanceError(str(error)) from error
+        except sqlite3.OperationalError as error:
+            raise _explained("with a GROUP BY", error) from error
+
     def _touch(self, model: ModelProgram, imaged: frozenset[str]) -> int:
         touched = 0
         try:
@@ -76,7 +87,7 @@ class Step:
                 if statement.tables <= imaged:
                     touched += self._connection.execute(statement.sql).rowcount
         except sqlite3.OperationalError as error:
-            raise _explained(model, error) from error
+            raise _explained(model.model.name, error) from error
         return touched
 
     def _ask(self, model: ModelProgram, keys: Sequence[Row]) -> int:
@@ -93,17 +104,18 @@ class Step:
             while rows := cursor.fetchmany(CHUNK):
                 yield rows
         except sqlite3.OperationalError as error:
-            raise _explained(model, error) from error
+            raise _explained(model.model.name, error) from error
 
     def _clear(self) -> None:
         self._images.clear()
+        self._groups.clear()
         for name, count in self._touched.items():
             if count:
                 self._connection.execute(f"DELETE FROM {touched_name(name)}")
                 self._touched[name] = 0
 
 
-def _explained(model: ModelProgram, error: sqlite3.OperationalError) -> Exception:
+def _explained(model: str, error: sqlite3.OperationalError) -> Exception:
     cause = why_failed()
     if "user-defined function" in str(error) and cause is not None:
         why, remedy = str(cause), cause.remedy
@@ -114,4 +126,4 @@ def _explained(model: ModelProgram, error: sqlite3.OperationalError) -> Exceptio
         )
     else:
         return error
-    return MaintenanceError(f"read model {model.model.name}: a row of this batch makes its SQL fail: {why}. {remedy}")
+    return MaintenanceError(f"read model {model}: a row of this batch makes its SQL fail: {why}. {remedy}")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from projector.compile.analyse import Analysis, Occurrence, unique_keys
+from projector.compile.analyse import Analysis
 from projector.compile.errors import RefusedError, RefusedModelError
-from projector.compile.expression import Column, Expression, Operation
+from projector.compile.expression import Column, equalities
+from projector.compile.relation import Occurrence, unique_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,21 +39,6 @@ def bind(analysis: Analysis) -> tuple[Lookup, ...]:
         open_occurrences.remove(found.occurrence)
         bound.append(found)
     return tuple(bound)
-
-
-def equalities(terms: tuple[Expression, ...], occurrence: int) -> list[tuple[str, Expression]]:
-    """(column of the occurrence, expression free of it) for each term that equates the two."""
-    pairs = []
-    for term in terms:
-        if isinstance(term, Operation) and term.equality:
-            for column, other in (term.arguments, term.arguments[::-1]):
-                if (
-                    isinstance(column, Column)
-                    and column.occurrence == occurrence
-                    and occurrence not in other.occurrences()
-                ):
-                    pairs.append((column.name, other))
-    return pairs
 
 
 def _next(

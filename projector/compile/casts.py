@@ -8,7 +8,7 @@ from typing import Any
 from projections.values import Kind, ValueType
 from projector.compile.agreement import as_numeric, clause_text, operation, scale_of, scaled
 from projector.compile.errors import RefusedError
-from projector.compile.expression import Constant, Expression
+from projector.compile.expression import Constant, Expression, Operation
 
 
 def cast_to(inner: Expression, to: ValueType, clause: Any) -> Expression:
@@ -27,6 +27,9 @@ def cast_to(inner: Expression, to: ValueType, clause: Any) -> Expression:
             have, want = scale_of(inner, clause), scale_of(Constant(type=to, value=0), clause)
             moved = scaled(inner, want) if want >= have else operation(f"pg_rescale({{}}, {have - want})", to, inner)
             return operation(f"pg_precision({{}}, {to.precision})", to, moved)
+        case Kind.NUMERIC, Kind.NUMERIC if is_average(inner) and not to.opaque:
+            template = f"pg_numeric_cast({{}}, {to.precision}, {to.scale})"
+            return Operation(type=to, nullable=inner.nullable, template=template, arguments=(inner,))
         case Kind.NUMERIC, Kind.INTEGER if not inner.type.opaque:
             return operation(f"pg_checked({to.bits}, pg_rescale({{}}, {inner.type.scale}))", to, inner)
         case Kind.BOOLEAN, Kind.INTEGER if to.bits == 32:
@@ -52,6 +55,11 @@ def cast_to(inner: Expression, to: ValueType, clause: Any) -> Expression:
         case have_kind, want_kind if have_kind == want_kind and inner.type == to:
             return inner
     raise RefusedError(clause_text(clause), f"a cast from {inner.type.kind} to {to.kind} can't be maintained exactly")
+
+
+def is_average(expression: Expression) -> bool:
+    """Whether it is avg() itself: a numeric as text, but always a finite number with known digits."""
+    return isinstance(expression, Operation) and expression.template.startswith("pg_average")
 
 
 def _plain_text(to: ValueType) -> bool:

@@ -126,6 +126,21 @@ def null_rejecting(condition: Expression) -> frozenset[int]:
     return condition.strict_in()
 
 
+def equalities(terms: tuple[Expression, ...], occurrence: int) -> list[tuple[str, Expression]]:
+    """(column of the occurrence, expression free of it) for each term that equates the two."""
+    pairs = []
+    for term in terms:
+        if isinstance(term, Operation) and term.equality:
+            for column, other in (term.arguments, term.arguments[::-1]):
+                if (
+                    isinstance(column, Column)
+                    and column.occurrence == occurrence
+                    and occurrence not in other.occurrences()
+                ):
+                    pairs.append((column.name, other))
+    return pairs
+
+
 def not_null(expression: Expression) -> Expression:
     """The same expression, known never to be NULL."""
     return replace(expression, nullable=False)

@@ -149,6 +149,46 @@ def pg_numeric_text(value: int | None, scale: int) -> str | None:
     return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else sign + digits
 
 
+def pg_average(total: int | None, count: int | None, scale: int) -> str | None:
+    """avg() of exact numbers from their sum (a scaled integer) and count, with the digits that Postgres gives it.
+
+    The digits are `select_div_scale`'s of src/backend/utils/adt/numeric.c: at least 16 significant ones, counted in
+    groups of four around the point; the last one is rounded half away from zero.
+    """
+    if total is None or not count:
+        return None
+    weight, first = _first_group(abs(total), scale)
+    count_weight, count_first = _first_group(count, 0)
+    weight -= count_weight + (first <= count_first)
+    digits = min(max(16 - 4 * weight, scale, 0), 1000)
+    value = 10 ** (digits - scale) * abs(total)
+    rounded = (2 * value + count) // (2 * count)
+    return pg_numeric_text(-rounded if total < 0 else rounded, digits)
+
+
+def _first_group(magnitude: int, scale: int) -> tuple[int, int]:
+    """Place and value of the first group of four digits that is not zero; groups are counted from the point."""
+    whole, fraction = divmod(magnitude, 10**scale)
+    if whole:
+        place = (len(str(whole)) - 1) // 4
+        return place, whole // 10_000**place
+    if not fraction:
+        return 0, 0
+    text = str(fraction).rjust(scale, "0")
+    at = (len(text) - len(text.lstrip("0"))) // 4
+    return -1 - at, int(text[4 * at : 4 * at + 4].ljust(4, "0"))
+
+
+def pg_numeric_cast(text: str | None, precision: int, scale: int) -> int | None:
+    """A numeric as text to numeric(precision, scale), a scaled integer; half away from zero."""
+    if text is None:
+        return None
+    whole, _, fraction = text.lstrip("-").partition(".")
+    value = pg_rescale(int(whole + fraction.ljust(scale, "0")), max(0, len(fraction) - scale))
+    assert value is not None, "a number"
+    return pg_precision(-value if text.startswith("-") else value, precision)
+
+
 def pg_date_text(days: int | None) -> str | None:
     """A date as ``DateStyle=ISO`` prints it."""
     if days is None:
@@ -279,6 +319,8 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "pg_rescale": (2, pg_rescale),
     "pg_precision": (2, pg_precision),
     "pg_numeric_text": (2, pg_numeric_text),
+    "pg_average": (3, pg_average),
+    "pg_numeric_cast": (3, pg_numeric_cast),
     "pg_date_text": (1, pg_date_text),
     "pg_timestamp_date": (1, pg_timestamp_date),
     "pg_date_timestamp": (1, pg_date_timestamp),

@@ -19,3 +19,12 @@ def images_name(table: str) -> str:
 def touched_name(model: str) -> str:
     """The keys of a read model that the batch at hand may have changed."""
     return "temp." + identifier(f"touched of {model}")
+
+
+def delta_name(group: str) -> str:
+    """What the batch at hand adds to each group that it touches."""
+    return "temp." + identifier(f"change of {group}")
+
+
+WEIGHT = identifier("(weight)")
+"""The images' column that says what a row counts: 1 after the batch, -1 before it, 0 in between."""

@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Table
 
 from projections.read_model import ReadModel
+from projections.refreshed import maintained
 from projections.values import ValueType, value_type
 from projector.compile.analyse import Analysis, analyse
 from projector.compile.binding import Lookup, bind
+from projector.compile.errors import RefusedError, RefusedModelError
 from projector.compile.expression import identifier
-from projector.compile.names import images_name, replica_name, touched_name
+from projector.compile.group_program import GroupProgram, group_programs
+from projector.compile.names import WEIGHT, images_name, replica_name, touched_name
 from projector.compile.recompute import RecomputeStatements, recompute_statements
 from projector.compile.touch import TouchStatement, touch_statements
 
@@ -51,7 +54,7 @@ class ReplicaTable:
     def create_images(self) -> str:
         """CREATE of the images' temporary table."""
         columns = ", ".join(f"{identifier(name)} {kind.sqlite}" for name, kind in self.columns.items())
-        return f"CREATE TABLE {images_name(self.fullname)} ({columns})"
+        return f"CREATE TABLE {images_name(self.fullname)} ({columns}, {WEIGHT} INTEGER)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +76,11 @@ class ModelProgram:
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """tables by the log's name (``schema.table``), models in the order given."""
+    """tables by the log's name (``schema.table``), models in the order given, groups each after those it leans on."""
 
     tables: dict[str, ReplicaTable]
     models: tuple[ModelProgram, ...]
+    groups: tuple[GroupProgram, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -84,30 +88,43 @@ class Program:
         shape = [
             [t.name, [(n, k.sqlite, k.kind, k.scale) for n, k in t.columns.items()], t.key, t.indexes]
             for t in self.tables.values()
-        ]
+        ] + [statement for group in self.groups for statement in group.create()]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
 
 
 def compile_models(models: Iterable[ReadModel]) -> Program:
     """Compile read models that share one replica; raises RefusedModelError for the first that can't be maintained."""
-    programs = tuple(_compile_model(model) for model in models)
+    programs = tuple(_compile_model(maintained(model)) for model in models)
+    groups = {group.fullname: group for program in programs for group in program.analysis.groups()}
+    try:
+        group_states = group_programs(tuple(groups.values()))
+    except RefusedError as error:
+        raise RefusedModelError(", ".join(program.model.name for program in programs), error) from error
     tables: dict[str, Table] = {}
     used: dict[str, set[str]] = {}
     lookups: dict[str, set[tuple[str, ...]]] = {}
     for program in programs:
-        for occurrence in program.analysis.occurrences:
-            tables[occurrence.table.fullname] = occurrence.table
-        for column in program.analysis.columns():
-            used.setdefault(program.analysis.occurrences[column.occurrence].table.fullname, set()).add(column.name)
+        for table in program.analysis.source_tables():
+            tables[table.fullname] = table
+        for table, column in program.analysis.source_columns():
+            used.setdefault(table.fullname, set()).add(column)
         for name, columns in (
             *(found for statement in program.touch for found in statement.looked_up),
             *program.recompute.looked_up,
         ):
             lookups.setdefault(name, set()).add(columns)
+    for group in group_states:
+        for statement in group.statements:
+            for name, columns in statement.looked_up:
+                lookups.setdefault(name, set()).add(columns)
     replica = [
         _replica_table(table, used.get(name, set()), lookups.get(name, set())) for name, table in sorted(tables.items())
     ]
-    return Program(tables={table.name: table for table in replica}, models=programs)
+    return Program(
+        tables={table.name: table for table in replica},
+        models=programs,
+        groups=tuple(replace(g, indexes=_indexes(g.key, lookups.get(g.name, set()))) for g in group_states),
+    )
 
 
 def _compile_model(model: ReadModel) -> ModelProgram:
@@ -125,15 +142,19 @@ def _compile_model(model: ReadModel) -> ModelProgram:
 def _replica_table(table: Table, used: set[str], lookups: set[tuple[str, ...]]) -> ReplicaTable:
     key = tuple(str(column.name) for column in table.primary_key.columns)
     names = [*key, *(str(column.name) for column in table.columns if column.name in used and column.name not in key)]
-    indexes: list[tuple[str, ...]] = []
-    for columns in sorted(lookups, key=lambda c: (-len(c), c)):
-        served = (key, *indexes)
-        if not any(set(index[: len(columns)]) == set(columns) for index in served):
-            indexes.append(columns)
     return ReplicaTable(
         name=f"{table.schema or 'public'}.{table.name}",
         fullname=table.fullname,
         columns={name: value_type(table.c[name].type) for name in names},
         key=key,
-        indexes=tuple(indexes),
+        indexes=_indexes(key, lookups),
     )
+
+
+def _indexes(key: tuple[str, ...], lookups: set[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """An index for each look-up that neither the key nor another index serves."""
+    indexes: list[tuple[str, ...]] = []
+    for columns in sorted(lookups, key=lambda c: (-len(c), c)):
+        if not any(set(index[: len(columns)]) == set(columns) for index in (key, *indexes)):
+            indexes.append(columns)
+    return tuple(indexes)

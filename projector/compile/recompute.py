@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from projector.compile.analyse import Analysis
-from projector.compile.binding import Lookup, equalities
-from projector.compile.expression import Column, Expression, Resolver, identifier
+from projector.compile.binding import Lookup
+from projector.compile.expression import Column, Expression, Resolver, equalities, identifier
 from projector.compile.names import replica_name, touched_name
 
 

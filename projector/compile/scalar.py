@@ -12,7 +12,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy.sql import elements, functions, operators
+from sqlalchemy.sql import elements, functions, operators, selectable
 from sqlalchemy.sql.schema import Column as SourceColumn
 
 from projections.values import Kind, UnsupportedTypeError, ValueType, value_type
@@ -39,6 +39,7 @@ from projector.compile.expression import Column, Conjunction, Constant, Expressi
 from projector.compile.functions import FIELDS, TIME_FIELDS, TRUNCATIONS
 
 TEXT = ValueType(kind=Kind.TEXT)
+AGGREGATES = ("count", "sum", "avg", "min", "max", "bool_and", "bool_or", "every")
 _ASCII_CASE = ("C", "POSIX", "ucs_basic")  # pg_c_utf8 orders by bytes too, but knows the case of every letter
 _COMPARISONS = {
     operators.eq: "=",
@@ -52,10 +53,21 @@ _ARITHMETIC = {operators.add: "pg_add", operators.sub: "pg_subtract", operators.
 
 
 class Scalars:
-    """A translator for one select(): `occurrence_of` maps each FROM element to its index."""
+    """A translator for one select().
 
-    def __init__(self, occurrence_of: Mapping[Any, int]) -> None:
+    occurrence_of: FROM element to its index. columns: a column of anything else in FROM, None when it has none.
+    subquery: a scalar subquery as a tree; without it they are refused.
+    """
+
+    def __init__(
+        self,
+        occurrence_of: Mapping[Any, int],
+        columns: Callable[[Any], Expression | None] | None = None,
+        subquery: Callable[[Any], Expression] | None = None,
+    ) -> None:
         self._occurrence_of = occurrence_of
+        self._foreign = columns
+        self._subquery = subquery
         self._binary: dict[Any, Callable[[elements.BinaryExpression[Any]], Expression]] = {
             operators.is_: self._is,
             operators.is_not: self._is,
@@ -77,8 +89,10 @@ class Scalars:
         match clause:
             case elements.Label() | elements.Grouping() | elements.AsBoolean():
                 return self._wrapped(clause)
-            case SourceColumn():
+            case SourceColumn() | elements.ColumnClause():
                 return self._column(clause)
+            case selectable.ScalarSelect() if self._subquery is not None:
+                return self._subquery(clause)
             case elements.BindParameter():
                 return self._constant(clause)
             case elements.Null():
@@ -117,7 +131,9 @@ class Scalars:
             return negated(boolean(inner, clause))
         return inner
 
-    def _column(self, column: SourceColumn[Any]) -> Expression:
+    def _column(self, column: Any) -> Expression:
+        if self._foreign is not None and (found := self._foreign(column)) is not None:
+            return found
         occurrence = self._occurrence_of.get(column.table)
         if occurrence is None:
             raise RefusedError(clause_text(column), "its table is not in the FROM of the select(): join it")
@@ -309,6 +325,8 @@ class Scalars:
         return operation("(" + " || ".join("{}" for _ in arguments) + ")", TEXT, *arguments)
 
     def _one(self, clause: elements.UnaryExpression[Any]) -> Expression:
+        if clause.operator is operators.exists:
+            raise RefusedError(clause_text(clause), "EXISTS can't be maintained: compare a count() of the rows with 0")
         inner = self.translate(clause.element)
         if clause.operator is operators.inv:
             return negated(boolean(inner, clause))
@@ -352,6 +370,8 @@ class Scalars:
 
     def _function(self, clause: functions.FunctionElement[Any]) -> Expression:
         name = str(getattr(clause, "name", type(clause).__name__)).lower()
+        if name in AGGREGATES:
+            raise RefusedError(f"{name}(…)", "an aggregate stands in a select() with GROUP BY, not inside another one")
         arguments = [self.translate(part) for part in clause.clauses]
         match name, arguments:
             case "coalesce", [_, *_]:

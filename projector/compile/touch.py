@@ -8,8 +8,8 @@ the joined rows. A superset is harmless, a missed key is a wrong table; so terms
 A left join's image that stands alone says two things: a row had, or has, this partner; and it had, or will have, none.
 For the second a statement finds the row through the image and takes the key's null-extended form (`LOST`).
 
-Images that are joined to other rows are taken once for each distinct set of the values that the statement reads: a row
-that changes a hundred times in a batch finds its partners once, not a hundred times.
+Conditions on a group's aggregates are dropped like those on the nullable side of a left join: the images of a group are
+its key, whatever the values were in between.
 
 One statement per combination instead of a UNION ALL of images and current rows inside a join, because SQLite
 materializes such a union by scanning the table as soon as two of them meet.
@@ -24,11 +24,12 @@ from itertools import product
 
 from sqlalchemy import ForeignKeyConstraint, Table
 
-from projector.compile.analyse import Analysis, Occurrence, unique_keys
-from projector.compile.binding import equalities
+from projector.compile.analyse import Analysis
 from projector.compile.errors import RefusedError, RefusedModelError
-from projector.compile.expression import Column, Expression, Resolver, identifier
-from projector.compile.names import images_name, replica_name, touched_name
+from projector.compile.expression import Column, Resolver, equalities, identifier
+from projector.compile.names import touched_name
+from projector.compile.order import Source, from_items
+from projector.compile.relation import Occurrence, unique_keys
 
 
 class Part(Enum):
@@ -113,12 +114,15 @@ def _is_plain_parent(analysis: Analysis, occurrence: Occurrence) -> bool:
     if len(children) != 1 or len(pairs) != sum(isinstance(other, Column) for _, other in pairs):
         return False
     child = analysis.occurrences[children.pop()]
+    if not isinstance(child.table, Table):
+        return False
+    table = child.table
     wanted = {(other.name, name) for name, other in pairs if isinstance(other, Column)}
     return not child.optional and any(
         {(element.parent.name, element.column.name) for element in constraint.elements} == wanted
         and constraint.elements[0].column.table.fullname == occurrence.table.fullname
-        and all(not child.table.c[name].nullable for name, _ in wanted)
-        for constraint in child.table.constraints
+        and all(not table.c[name].nullable for name, _ in wanted)
+        for constraint in table.constraints
         if isinstance(constraint, ForeignKeyConstraint)
     )
 
@@ -130,6 +134,7 @@ def _statement(analysis: Analysis, parts: tuple[Part, ...]) -> TouchStatement | 
     dropped = absent - optional
     owned = [(-1, t) for t in analysis.where if not t.occurrences() & (optional | dropped)]
     owned += [(o.index, t) for o in analysis.occurrences if o.index not in absent for t in o.on]
+    owned = [(owner, term) for owner, term in owned if analysis.settled(term)]
     if any(term.strict_in() & ((absent | lost) - {owner}) for owner, term in owned):
         return None  # an equality with a null-extended column finds nothing
 
@@ -148,65 +153,18 @@ def _statement(analysis: Analysis, parts: tuple[Part, ...]) -> TouchStatement | 
     read: dict[int, set[str]] = {}
     key = ", ".join(output.expression.sql(resolver(-1)) for output in analysis.key)
     where = " AND ".join(term.sql(resolver(owner)) for owner, term in owned)
-    sources, looked_up = _join_order(analysis, parts, absent, [term for _, term in owned], read)
+    sources = [
+        Source(index=o.index, alias=o.alias, table=o.table.fullname, images=parts[o.index] is not Part.CURRENT)
+        for o in analysis.occurrences
+        if o.index not in absent
+    ]
+    try:
+        items, looked_up = from_items(sources, [term for _, term in owned], read)
+    except RefusedError as error:
+        raise RefusedModelError(analysis.model.name, error) from error
     return TouchStatement(
-        sql=f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} FROM {' CROSS JOIN '.join(sources)}"
+        sql=f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} FROM {items}"
         + (f" WHERE {where}" if where else ""),
-        tables=frozenset(
-            analysis.occurrences[index].table.fullname
-            for index, part in enumerate(parts)
-            if part in (Part.IMAGES, Part.LOST)
-        ),
-        looked_up=tuple(looked_up),
+        tables=frozenset(source.table for source in sources if source.images),
+        looked_up=looked_up,
     )
-
-
-def _join_order(
-    analysis: Analysis,
-    parts: tuple[Part, ...],
-    absent: frozenset[int],
-    terms: list[Expression],
-    read: dict[int, set[str]],
-) -> tuple[list[str], list[tuple[str, tuple[str, ...]]]]:
-    """FROM items, an image first and each next one linked to the ones before; and the columns each is looked up by."""
-    waiting = [o for o in analysis.occurrences if o.index not in absent]
-    first = next(o for o in waiting if parts[o.index] in (Part.IMAGES, Part.LOST))
-    waiting.remove(first)
-    distinct = read.get(first.index, set()) if waiting else set()
-    sources, looked_up, bound = [_source(first.table, first.alias, Part.IMAGES, distinct)], [], {first.index}
-    while waiting:
-        linked = [(o, links) for o in waiting if (links := _links(tuple(terms), o.index, bound))]
-        if not linked:
-            raise RefusedModelError(
-                analysis.model.name,
-                RefusedError(
-                    f"the join with {waiting[0].table.name}", "needs an equality with a column of the other tables"
-                ),
-            )
-        following, links = max(linked, key=lambda pair: parts[pair[0].index] is Part.CURRENT)
-        columns = read.get(following.index, set())
-        sources.append(_source(following.table, following.alias, parts[following.index], columns))
-        if parts[following.index] is Part.CURRENT:
-            looked_up.append((following.table.fullname, links))
-        bound.add(following.index)
-        waiting.remove(following)
-    return sources, looked_up
-
-
-def _links(terms: tuple[Expression, ...], index: int, bound: set[int]) -> tuple[str, ...]:
-    """Columns of an occurrence that equalities with bound ones give, in name order."""
-    return tuple(
-        sorted(
-            {name for name, other in equalities(terms, index) if other.occurrences() and other.occurrences() <= bound}
-        )
-    )
-
-
-def _source(table: Table, alias: str, part: Part, distinct: set[str]) -> str:
-    """A FROM item; of images, the distinct values of some columns, or all rows when none are named."""
-    if part is not Part.IMAGES:
-        return f"{replica_name(table.fullname)} AS {alias}"
-    if not distinct:
-        return f"{images_name(table.fullname)} AS {alias}"
-    columns = ", ".join(identifier(name) for name in sorted(distinct))
-    return f"(SELECT DISTINCT {columns} FROM {images_name(table.fullname)}) AS {alias}"

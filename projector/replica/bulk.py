@@ -15,10 +15,12 @@ ROWS = 64  # of 20 and 100 rows, the first was slower and the second no faster
 
 
 class Bulk:
-    """A statement with ``{rows}`` where a list of parenthesized rows of `width` markers goes."""
+    """A statement with ``{rows}`` where a list of parenthesized rows of `width` markers, then `constants`, goes."""
 
-    def __init__(self, connection: sqlite3.Connection, template: str, width: int) -> None:
-        row = f"({', '.join('?' * width)})"
+    def __init__(
+        self, connection: sqlite3.Connection, template: str, width: int, constants: tuple[int, ...] = ()
+    ) -> None:
+        row = f"({', '.join([*('?' * width), *map(str, constants)])})"
         self._connection = connection
         self._many = template.format(rows=", ".join([row] * ROWS))
         self._one = template.format(rows=row)

@@ -1,8 +1,9 @@
 """A batch of changes becomes images (the row before and after each event) and the replica's new rows.
 
 Contract: after `flush`, ``images of T`` holds at least every state that a row of T had before, within and after the
-batch, and the replica holds the state after it. More images than states are harmless (they only touch more keys), so a
-batch of any size is taken in parts of bounded memory.
+batch, and the replica holds the state after it. Each image has a weight: -1 for a row that was there before, 1 for one
+that is there after, 0 for what was in between; so the weights of a row's equal images sum to what the batch changed,
+also when a batch of any size is taken in parts of bounded memory.
 """
 
 from __future__ import annotations
@@ -72,30 +73,31 @@ class _TableImages:
         self._final: dict[Row, Row | None] = {}
         self._only_inserts = True
         self._deleted: tuple[Row, Row | None] | None = None  # of the change before this one: its key and row
-        self._after: list[Row] = []
+        self._between: list[Row] = []
         width = len(table.columns)
         names = ", ".join(identifier(name) for name in table.columns)
         by_key = " AND ".join(f"{identifier(name)} = ?" for name in table.key)
         found = " AND ".join(f"t.{identifier(name)} = k.column{i}" for i, name in enumerate(table.key, 1))
         replica, images = replica_name(table.fullname), images_name(table.fullname)
         self._read = f"SELECT {names} FROM {replica} WHERE {by_key}"
-        self._keep_all = f"INSERT INTO {images} SELECT {names} FROM {replica}"
+        self._keep_all = f"INSERT INTO {images} SELECT {names}, -1 FROM {replica}"
         self._truncate = f"DELETE FROM {replica}"
         self._clear = f"DELETE FROM {images}"
         old = ", ".join(f"t.{identifier(name)}" for name in table.columns)
         self._keep_old = Bulk(
             connection,
-            f"INSERT INTO {images} SELECT {old} FROM (VALUES {{rows}}) AS k CROSS JOIN {replica} AS t ON {found}",
+            f"INSERT INTO {images} SELECT {old}, -1 FROM (VALUES {{rows}}) AS k CROSS JOIN {replica} AS t ON {found}",
             self._width,
         )
-        self._keep_new = Bulk(connection, f"INSERT INTO {images} VALUES {{rows}}", width)
+        self._keep_new = Bulk(connection, f"INSERT INTO {images} VALUES {{rows}}", width, (1,))
+        self._keep_between = Bulk(connection, f"INSERT INTO {images} VALUES {{rows}}", width, (0,))
         self._put = Bulk(connection, f"INSERT OR REPLACE INTO {replica} VALUES {{rows}}", width)
         self._insert = Bulk(connection, f"INSERT OR IGNORE INTO {replica} VALUES {{rows}}", width)
         self._delete = f"DELETE FROM {replica} WHERE {by_key}"  # a list of composite keys would scan the table
 
     def clear(self) -> None:
         self._final.clear()
-        self._after.clear()
+        self._between.clear()
         if self.any:
             self._connection.execute(self._clear)
             self.any = False
@@ -128,25 +130,33 @@ class _TableImages:
             return
         keys = list(self._final)
         rows = [row for row in self._final.values() if row is not None]
-        # Inserts of absent rows have no row before; INSERT OR IGNORE finds that out while it writes them.
-        new = self._only_inserts and self._insert.run(rows) == len(keys)
-        if not new:
+        if not (self._only_inserts and self._insert_all(rows)):
             self._keep_old.run(keys)
-        self._keep_new.run(self._after)
-        if not new:
             self._put.run(rows)
             gone = [key for key, row in self._final.items() if row is None]
             self._connection.executemany(self._delete, gone)
+        self._keep_new.run(rows)
+        self._keep_between.run(self._between)
         self.any = True
         self._final.clear()
-        self._after.clear()
+        self._between.clear()
         self._only_inserts = True
 
+    def _insert_all(self, rows: list[Row]) -> bool:
+        """Insert rows that have no row before; False, and nothing done, when one has."""
+        self._connection.execute("SAVEPOINT inserts")
+        new = self._insert.run(rows) == len(rows)
+        if not new:
+            self._connection.execute("ROLLBACK TO inserts")
+        self._connection.execute("RELEASE inserts")
+        return new
+
     def _set(self, key: Row, row: Row | None) -> None:
+        before = self._final.get(key)
+        if before is not None:
+            self._between.append(before)
         self._final[key] = row
-        if row is not None:
-            self._after.append(row)
-        if len(self._after) >= PART or len(self._final) >= PART:
+        if len(self._between) >= PART or len(self._final) >= PART:
             self.flush()
 
     def _update(self, change: Record) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from projector.compile.functions import register
@@ -68,6 +69,9 @@ def open_replica(path: Path | None, program: Program, identity: str) -> sqlite3.
             _check(connection, program, identity, path)
         for table in program.tables.values():
             connection.execute(table.create_images())
+        for group in program.groups:
+            for statement in group.create_temporary():
+                connection.execute(statement)
         for model in program.models:
             connection.execute(model.create_touched())
     except sqlite3.OperationalError as error:
@@ -132,9 +136,9 @@ def _create(connection: sqlite3.Connection, program: Program, identity: str) -> 
         "INSERT INTO main.replica VALUES (?, ?, ?, 0, 0, 0, 0, NULL)", (FORMAT, program.fingerprint, identity)
     )
     connection.execute("CREATE TABLE main.skipped (log_offset INTEGER PRIMARY KEY)")
-    for table in program.tables.values():
-        for statement in table.create():
-            connection.execute(statement)
+    creates = [table.create() for table in program.tables.values()] + [group.create() for group in program.groups]
+    for statement in chain.from_iterable(creates):
+        connection.execute(statement)
     connection.execute("COMMIT")
 
 

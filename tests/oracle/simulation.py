@@ -60,7 +60,7 @@ class Models:
         self.program = change(compile_models(models))
         self._spare: list[sqlite3.Connection] = []
         self.tables = tuple(
-            {o.table.name: o.table for m in self.program.models for o in m.analysis.occurrences}.values()
+            {table.name: table for m in self.program.models for table in m.analysis.source_tables()}.values()
         )
 
     def replica(self) -> sqlite3.Connection:
@@ -68,7 +68,7 @@ class Models:
         if not self._spare:
             return open_replica(None, self.program, "log")
         connection = self._spare.pop()
-        for table in self.program.tables.values():
+        for table in (*self.program.tables.values(), *(group.group for group in self.program.groups)):
             connection.execute(f'DELETE FROM main."{table.fullname}"')
         write_position(connection, Position())
         return connection

@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from projections import READ_MODELS
 from projections.read_model import ReadModel, descending
+from tests.oracle.grouped_views import GROUPED_VIEWS
 from tests.oracle.schema import c, d, m, p, t, u, x, y
 
 x1, x2, x3 = x.alias("x1"), x.alias("x2"), x.alias("x3")
@@ -373,5 +374,8 @@ BY_UUID = ReadModel(
 )
 """uuid keys and bytes."""
 
-VIEWS: tuple[ReadModel, ...] = tuple(value for value in list(globals().values()) if isinstance(value, ReadModel))
+VIEWS: tuple[ReadModel, ...] = (
+    *(value for value in list(globals().values()) if isinstance(value, ReadModel)),
+    *GROUPED_VIEWS,
+)
 MODELS: tuple[ReadModel, ...] = (*VIEWS, *READ_MODELS)

@@ -23,6 +23,10 @@ def test_nothing_scans_a_replica_table(model: ReadModel) -> None:
         compiled.recompute.present,
         compiled.recompute.absent,
     ]
+    for group in program.groups:
+        statements += [statement.sql for statement in group.statements]
+        statements += [group.before, group.add, group.after, group.overflown]
+        assert f"INDEX {group.name} empty" in plan(connection, group.drop_empty), group.drop_empty
     for sql in statements:
         assert not scans(connection, sql), sql
 
@@ -36,11 +40,18 @@ def test_a_scan_would_be_noticed() -> None:
     assert not scans(connection, 'SELECT 1 FROM temp."images of d" AS o0 CROSS JOIN main."d" AS o1 WHERE o0.id = o1.id')
 
 
+def plan(connection: sqlite3.Connection, sql: str) -> str:
+    """EXPLAIN QUERY PLAN's steps."""
+    return "\n".join(str(detail) for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {sql}"))
+
+
 def scans(connection: sqlite3.Connection, sql: str) -> list[str]:
     """Plan steps that read all of a replica table, or build an index over it for one statement."""
-    tables = {alias: place for place, alias in re.findall(r'\b(main|temp)\."[^"]+"\)? AS (\w+)', sql)}
+    tables = {
+        alias: place for place, alias in re.findall(r'\b(main|temp)\."[^"]+"(?:(?: GROUP BY [^)]+)?\))? AS (\w+)', sql)
+    }
     assert "main" in tables.values() or "temp" in tables.values()
-    steps = [str(detail) for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    steps = plan(connection, sql).splitlines()
     found = []
     for step in steps:
         words = step.split()

@@ -40,21 +40,48 @@ bare = Table("bare", METADATA.__class__(), Column("id", Integer, nullable=False)
 ids = select(d.c.id, d.c.value)
 x2 = x.alias("x2")
 sub = select(x.c.id, x.c.name).subquery("s")
+per_x = select(d.c.x_id, func.count().label("n")).group_by(d.c.x_id).subquery("per_x")
+per_value = select(d.c.value, d.c.x_id).group_by(d.c.value, d.c.x_id).subquery("per_value")
 
 REFUSED: dict[str, tuple[Any, str, tuple[str, ...]]] = {
-    "group by": (ids.group_by(d.c.id, d.c.value), "GROUP BY", ("id",)),
+    "group by without the key": (ids.group_by(d.c.id, d.c.value), "does not identify a row", ("id",)),
+    "ungrouped column": (select(d.c.id, d.c.note).group_by(d.c.id), "note: must be in GROUP BY", ("id",)),
+    "group that may be null": (select(d.c.x_id, func.count().label("n")).group_by(d.c.x_id), "x_id may be NULL", ("x_id",)),
+    "key of an aggregate": (select(d.c.id, func.count().label("n")).group_by(d.c.id), "depends on an aggregate", ("n", "id")),
+    "float sum": (select(odd.c.id, func.sum(odd.c.real).label("s")).group_by(odd.c.id), "is not exact", ("id",)),
+    "sum of distinct values": (select(d.c.id, func.sum(d.c.value.distinct()).label("s")).group_by(d.c.id), "DISTINCT", ("id",)),
+    "minimum by collation": (select(d.c.id, func.min(d.c.note).label("s")).group_by(d.c.id), "depends on the collation", ("id",)),
+    "unknown aggregate": (select(d.c.id, func.array_agg(d.c.note).label("s")).group_by(d.c.id), "array_agg", ("id",)),
+    "window function": (select(d.c.id, func.rank().over(order_by=d.c.value).label("r")), "refresh=", ("id",)),
+    "group of null groups": (select(per_x.c.n, func.count().label("c")).group_by(per_x.c.n), "made of another group's aggregates", ("n",)),
+    "group over a nullable group": (
+        select(per_value.c.value, func.count().label("c")).group_by(per_value.c.value), "group may be NULL", ("value",)
+    ),
+    "row found by an aggregate": (
+        select(x.c.id, d.c.note).join_from(x, per_x, per_x.c.x_id == x.c.id).join(d, d.c.id == per_x.c.n), "needs an equality", ("id",)
+    ),
+    "uncorrelated subquery": (
+        select(x.c.id, select(func.count(d.c.id)).scalar_subquery().label("n")), "the same for every row", ("id",)
+    ),
+    "correlated by more than": (
+        select(x.c.id, select(func.count()).where(d.c.x_id > x.c.id).scalar_subquery().label("n")), "correlated by equalities", ("id",)
+    ),
+    "left join of many by more": (
+        select(x.c.id, func.count().label("n")).join_from(x, m, m.c.d_id + x.c.id == 3, isouter=True).group_by(x.c.id),
+        "by equalities and conditions of its own columns only", ("id",)
+    ),
     "having": (ids.having(d.c.id > 1), "HAVING", ("id",)),
     "distinct": (ids.distinct(), "DISTINCT", ("id",)),
     "limit": (ids.limit(3), "LIMIT", ("id",)),
     "offset": (ids.offset(3), "LIMIT or OFFSET", ("id",)),
     "order by": (ids.order_by(d.c.id), "clustering_key", ("id",)),
     "for update": (ids.with_for_update(), "FOR UPDATE", ("id",)),
-    "aggregate": (select(d.c.id, func.count(d.c.value).label("n")), "function count", ("id",)),
+    "aggregate": (select(d.c.id, func.count(d.c.value).label("n")), "without GROUP BY has no key", ("id",)),
     "full join": (select(d.c.id).join_from(d, x, d.c.x_id == x.c.id, full=True), "FULL OUTER JOIN", ("id",)),
-    "subquery": (select(d.c.id, sub.c.name).join_from(d, sub, d.c.x_id == sub.c.id), "Subquery in FROM", ("id",)),
-    "scalar subquery": (select(d.c.id, select(x.c.name).where(x.c.id == d.c.x_id).scalar_subquery().label("n")), "ScalarSelect", ("id",)),
+    "subquery": (select(d.c.id, sub.c.name).join_from(d, sub, d.c.x_id == sub.c.id), "without GROUP BY in FROM", ("id",)),
+    "scalar subquery": (select(d.c.id, select(x.c.name).where(x.c.id == d.c.x_id).scalar_subquery().label("n")), "without an aggregate", ("id",)),
     "in subquery": (ids.where(d.c.x_id.in_(select(x.c.id))), "join the table instead of a subquery", ("id",)),
-    "exists": (ids.where(select(x.c.id).where(x.c.id == d.c.x_id).exists()), "ScalarSelect|Exists", ("id",)),
+    "exists": (ids.where(select(x.c.id).where(x.c.id == d.c.x_id).exists()), "EXISTS can't be maintained", ("id",)),
     "no join condition": (select(d.c.id, x.c.id.label("x_id")), "needs an equality", ("id", "x_id")),
     "inequality join": (select(d.c.id, x.c.id.label("o")).join_from(d, x, d.c.x_id < x.c.id), "needs an equality", ("id", "o")),
     "computed join": (select(d.c.id, x.c.name).join_from(d, x, x.c.id == d.c.value + 1), "needs an equality", ("id",)),

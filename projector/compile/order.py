@@ -1,0 +1,83 @@
+"""The order in which a statement over images and current rows joins them, so that it never scans a replica table.
+
+Images come first and each further relation is one that equalities link to those before it: SQLite is told the order by
+CROSS JOIN, because left to itself it may begin with a table. Images that are joined to other rows are taken once for
+each distinct set of the values that the statement reads: a row that changes a hundred times in a batch finds its
+partners once, not a hundred times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from projector.compile.errors import RefusedError
+from projector.compile.expression import Expression, equalities, identifier
+from projector.compile.names import WEIGHT, images_name, replica_name
+
+Lookups = tuple[tuple[str, tuple[str, ...]], ...]
+"""(full name of a table, columns) of each look-up into current rows: an index that the replica needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A relation in a statement: its place in the model's FROM, its alias, the table, and whether images of it are meant."""
+
+    index: int
+    alias: str
+    table: str
+    images: bool
+
+
+def from_items(
+    sources: Sequence[Source], terms: Sequence[Expression], read: Mapping[int, set[str]], *, weighted: bool = False
+) -> tuple[str, Lookups]:
+    """FROM's text and its look-ups. read: columns read of each place. weighted: images keep their weights, summed.
+
+    Raises RefusedError for a relation that no equality links to the others.
+    """
+    waiting = list(sources)
+    first = next(source for source in waiting if source.images)
+    waiting.remove(first)
+    joined = bool(waiting)
+    items, looked_up, bound = [_item(first, read, joined, weighted)], [], {first.index}
+    while waiting:
+        linked = [(source, links) for source in waiting if (links := _links(terms, source.index, bound))]
+        if not linked:
+            raise RefusedError(
+                f"the join with {waiting[0].table}", "needs an equality with a column of the other tables"
+            )
+        following, links = max(linked, key=lambda pair: not pair[0].images)
+        items.append(_item(following, read, joined, weighted))
+        if not following.images:
+            looked_up.append((following.table, links))
+        bound.add(following.index)
+        waiting.remove(following)
+    return " CROSS JOIN ".join(items), tuple(looked_up)
+
+
+def _links(terms: Sequence[Expression], index: int, bound: set[int]) -> tuple[str, ...]:
+    """Columns of a place that equalities with bound ones give, in name order."""
+    return tuple(
+        sorted(
+            {
+                name
+                for name, other in equalities(tuple(terms), index)
+                if other.occurrences() and other.occurrences() <= bound
+            }
+        )
+    )
+
+
+def _item(source: Source, read: Mapping[int, set[str]], joined: bool, weighted: bool) -> str:
+    if not source.images:
+        return f"{replica_name(source.table)} AS {source.alias}"
+    columns = ", ".join(identifier(name) for name in sorted(read.get(source.index, ())))
+    images = images_name(source.table)
+    if not joined or (not columns and not weighted):
+        return f"{images} AS {source.alias}"
+    if not weighted:
+        return f"(SELECT DISTINCT {columns} FROM {images}) AS {source.alias}"
+    if not columns:
+        return f"(SELECT SUM({WEIGHT}) AS {WEIGHT} FROM {images}) AS {source.alias}"
+    return f"(SELECT {columns}, SUM({WEIGHT}) AS {WEIGHT} FROM {images} GROUP BY {columns}) AS {source.alias}"
