@@ -3,7 +3,8 @@
 A read model is due at the first tick after its last successful run began, by Postgres's clock and memory: ticks that
 passed while no process ran are made up for by one run at once, and a run on demand counts. A failed run leaves the old
 rows, raises `projection_refresh_failing`, and is tried again after a growing wait, at the next tick at the latest. A read
-model that another process runs at that moment is left to it. Two such processes are thus harmless: a hot standby.
+model that another process runs at that moment is left to it, and looked at again. Two such processes are thus harmless:
+a hot standby.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from projector.refresh.run import check_table, look, run_if_due
 
 _log = get_logger(__name__)
 _LONGEST_WAIT_S = 300.0  # then Postgres's clock is asked again: ours may have jumped
+_BUSY_S = 5.0  # then either the other process has run it, or it has died and the run is ours
 _CANCEL_S = 5.0
 
 
@@ -89,9 +91,9 @@ class ScheduledModel(threading.Thread):
             try:
                 done = run_if_due(connection, self._model, chosen.relay.publication, self._schedule)
             except RefreshBusyError:
-                _log.info("another process runs this read model: left to it until the next tick", read_model=name)
+                _log.info("another process runs this read model", read_model=name, look_again_in_s=_BUSY_S)
                 self._metrics.busy(name)
-                return (self._schedule.next_after(last.now) - last.now).total_seconds()
+                return _BUSY_S
             finally:
                 with self._held:
                     self._connection = None

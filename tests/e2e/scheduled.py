@@ -74,12 +74,13 @@ QUOTIENTS = ReadModel(
     refresh="1s",
 )
 
-# A second of sleep and more in every run.
-SLOW = ReadModel(
-    name="slow",
-    select=select(orders.c.order_id, orders.c.version, cast(func.pg_sleep(literal(0.5)), Text).label("slept")),
+HOURLY = ReadModel(
+    name="hourly",
+    select=select(orders.c.order_id, orders.c.status),
     partition_key=("order_id",),
     refresh="1h",
 )
 
 READ_MODELS = (USER_RANKS, EVENTS_BY_DAY, REGIONS_IN_WORDS)
+FAILING = (QUOTIENTS,)
+ONE = (HOURLY,)
