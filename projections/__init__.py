@@ -1,6 +1,7 @@
 """Read models of the reference application, and what a declaration is.
 
-Reading order: read_model (a declaration), values (its types), cassandra_table (its table), then a file a domain.
+Reading order: read_model (a declaration), values (its types), documents and document_values (rows embedded in a column),
+cassandra_table (its table), then a file a domain.
 ``READ_MODELS`` is what the projector and the read API are configured with (``projections:READ_MODELS``).
 """
 
