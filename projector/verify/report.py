@@ -156,8 +156,7 @@ def as_json(reports: list[Report]) -> str:
     """An object with a list of read models."""
     found = []
     for report in reports:
-        value = msgspec.to_builtins(report)
-        value["position"] = str(report.position)
+        value = msgspec.to_builtins(report, enc_hook=str)
         value["mended"] = report.mended
         for each, original in zip(value["differences"], report.differences, strict=True):
             each["kind"] = original.kind
