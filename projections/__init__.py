@@ -2,15 +2,17 @@
 
 Reading order: read_model (a declaration), values (its types), documents and document_values (rows embedded in a column),
 cassandra_table (its table), then a file a domain.
-``READ_MODELS`` is what the projector and the read API are configured with (``projections:READ_MODELS``).
+``READ_MODELS`` is what the projector and the read API are configured with (``projections:READ_MODELS``): those that are
+maintained change by change, and those whose SQL is run on a schedule.
 """
 
+from projections.catalogue import CATEGORY_REPORT
 from projections.orders import ORDER_BY_ID, ORDERS_BY_STATUS, ORDERS_BY_USER
 from projections.read_model import ReadModel
 from projections.reviews import PRODUCT_REVIEWS
 from projections.trips import TRIPS_BY_CITY_DATE, TRIPS_BY_DRIVER
 
-READ_MODELS: tuple[ReadModel, ...] = (
+INCREMENTAL: tuple[ReadModel, ...] = (
     ORDERS_BY_USER,
     ORDER_BY_ID,
     ORDERS_BY_STATUS,
@@ -18,3 +20,5 @@ READ_MODELS: tuple[ReadModel, ...] = (
     TRIPS_BY_DRIVER,
     TRIPS_BY_CITY_DATE,
 )
+SCHEDULED: tuple[ReadModel, ...] = (CATEGORY_REPORT,)
+READ_MODELS: tuple[ReadModel, ...] = (*INCREMENTAL, *SCHEDULED)

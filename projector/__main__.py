@@ -83,12 +83,12 @@ def setup(
     """
     settings = Settings()
     models = load_read_models(settings.projector.read_models)
-    set_up_refresh(settings, models, recreate=recreate or ())
     session = connect(settings.cassandra)
     try:
         set_up(session, settings, models)
     finally:
         close(session)
+    set_up_refresh(settings, models, recreate=recreate or ())
 
 
 @app.command()

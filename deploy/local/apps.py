@@ -19,6 +19,7 @@ ROLES = {
     "command_api": "lockstep_command_api",
     "relay": "lockstep_relay",
     "reader": "lockstep_reader",
+    "refresher": "lockstep_refresher",
 }
 
 Sections = dict[str, dict[str, str | int | list[str]]]
@@ -35,6 +36,7 @@ def settings(stack_folder: Path, port: Mapping[str, int], passwords: Mapping[str
         "command_api": {"port": port["command-api"]},
         "relay": {"metrics_port": port["relay-metrics"]},
         "projector": {"metrics_port": port["projector-metrics"], "replica": str(stack_folder / "replica.sqlite")},
+        "refresh": {"metrics_port": port["refresher-metrics"]},
         "read_api": {"port": port["read-api"]},
     }
 
@@ -57,7 +59,7 @@ def environment(inherited: Mapping[str, str], sections: Sections, file: Path) ->
 
 
 def parts(*, port: Mapping[str, int], environment: dict[str, str]) -> tuple[Part, ...]:
-    """Set-up tasks, each once what it needs is there, then the four long-running processes."""
+    """Set-up tasks, each once what it needs is there, then the five long-running processes."""
 
     def task(name: str, *argv: str, after: tuple[str, ...]) -> Part:
         return Part(
@@ -87,7 +89,7 @@ def parts(*, port: Mapping[str, int], environment: dict[str, str]) -> tuple[Part
     return (
         task("migrate", "command_api", "migrate", after=("postgres",)),
         task("relay-setup", "command_api.relay", "setup", after=("migrate", "kafka")),
-        task("projector-setup", "projector", "setup", after=("cassandra",)),
+        task("projector-setup", "projector", "setup", after=("cassandra", "relay-setup")),
         app("command-api", "command_api", "serve", port_name="command-api", after=("migrate",)),
         app("relay", "command_api.relay", "run", port_name="relay-metrics", after=("relay-setup",)),
         app(
@@ -96,6 +98,14 @@ def parts(*, port: Mapping[str, int], environment: dict[str, str]) -> tuple[Part
             "run",
             port_name="projector-metrics",
             after=("relay-setup", "projector-setup"),
+        ),
+        app(
+            "refresher",
+            "projector",
+            "refresh",
+            "--scheduled",
+            port_name="refresher-metrics",
+            after=("projector-setup",),
         ),
         app("read-api", "read_api", "serve", port_name="read-api", after=("projector-setup",)),
     )

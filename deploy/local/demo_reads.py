@@ -15,6 +15,7 @@ from typing import Any
 
 from cassandra.util import Date
 from sqlalchemy import bindparam
+from sqlalchemy import select as sqlalchemy_select
 from sqlalchemy.dialects.postgresql import psycopg as sqlalchemy_psycopg
 
 from deploy.local.demo_equal import from_postgres, sql_text
@@ -59,8 +60,10 @@ def time_reads(servers: Servers, model: ReadModel, seed: int, keys: int = _KEYS)
 
 def restricted(model: ReadModel) -> str:
     """The select() for one partition, in clustering order, cut to a page: SQL with psycopg's named parameters."""
-    columns = model.select.selected_columns
-    select = model.select.where(*(columns[name] == bindparam(name) for name in model.partition_key))
+    # What a scheduled read model groups or ranks, it does over all rows: its key restricts the result.
+    select = model.select if model.refresh is None else sqlalchemy_select(model.select.subquery("answers"))
+    columns = select.selected_columns
+    select = select.where(*(columns[name] == bindparam(name) for name in model.partition_key))
     order = [columns[c.column].desc() if c.descending else columns[c.column] for c in model.clustering]
     dialect = sqlalchemy_psycopg.PGDialect_psycopg()  # type: ignore[no-untyped-call]
     text = str(select.order_by(*order).compile(dialect=dialect))

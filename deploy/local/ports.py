@@ -18,6 +18,7 @@ NAMES = (
     "command-api",
     "relay-metrics",
     "projector-metrics",
+    "refresher-metrics",
     "read-api",
 )
 

@@ -17,6 +17,7 @@ from sqlalchemy.schema import CreateTable
 from projections.cassandra_table import POSITIONS, cassandra_table
 from projections.document_values import encode
 from projections.read_model import ReadModel
+from projections.refreshed import maintained
 from projections.values import Kind, ValueType
 from tests.e2e.pipeline import Pipeline, wait_for
 from tests.oracle.postgres import in_replica_form, plain_value, text_of
@@ -68,13 +69,15 @@ def wait_covered(
 
 
 def in_postgres(conninfo: str, model: ReadModel) -> Rows:
-    """The select() on Postgres: key to the other columns."""
+    """The select() on Postgres, of a scheduled read model what its last run left: key to the other columns."""
     columns = cassandra_table(model, "any").columns
     kinds = list(columns.values())
     converted = ", ".join(in_replica_form(f'v."{name}"', kind) for name, kind in columns.items())
     with psycopg.connect(conninfo) as connection:
         connection.execute("set timezone = 'UTC'")
-        rows = connection.execute(f"SELECT {converted} FROM ({text_of(model.select)}) AS v".encode()).fetchall()
+        rows = connection.execute(
+            f"SELECT {converted} FROM ({text_of(maintained(model).select)}) AS v".encode()
+        ).fetchall()
     return _keyed(model, [tuple(map(plain_value, row, kinds)) for row in rows])
 
 

@@ -99,7 +99,7 @@ def test_the_reference_read_models_equal_their_sql(pipeline: Pipeline, cassandra
             )
     wanted = {"insert", "update", "key_change", "delete", "truncate", "rollback", "rollback to savepoint", "big orders"}
     assert wanted <= set(source.made), f"seed {seed}: the run made only {source.made}"
-    assert all(rows[model.name] for model in projections.READ_MODELS), f"seed {seed}: {rows}"
+    assert all(rows[model.name] for model in projections.INCREMENTAL), f"seed {seed}: {rows}"
 
 
 @pytest.mark.timeout(180)

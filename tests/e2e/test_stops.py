@@ -211,7 +211,7 @@ def _sum(url: str, name: str) -> float:
 def _write_times(session: Session, keyspace: str) -> dict[Any, int]:
     """Read model and key of every row to the write time of its region."""
     found = {}
-    for model in projections.READ_MODELS:
+    for model in (model for model in projections.READ_MODELS if "region" in model.columns):
         table = cassandra_table(model, keyspace)
         keys = ", ".join(f'"{name}"' for name in table.key)
         for row in session.execute(f"SELECT {keys}, writetime(region) FROM {table.qualified}"):

@@ -31,6 +31,7 @@ ROLES = (
     "command_api",
     "relay",
     "reader",
+    "refresher",
     "kafka",
     "cassandra_setup",
     "cassandra_projector",
@@ -65,6 +66,7 @@ admin = "{self.conninfo("admin", postgres.SUPERUSER)}"
 command_api = "{self.conninfo("command_api", "lockstep_command_api")}"
 relay = "{self.conninfo("relay", "lockstep_relay")}"
 reader = "{self.conninfo("reader", "lockstep_reader")}"
+refresher = "{self.conninfo("refresher", "lockstep_refresher")}"
 
 [kafka]
 bootstrap_servers = "{ports.HOST}:{self.port["kafka"]}"

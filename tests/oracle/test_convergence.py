@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from projections import READ_MODELS
+from projections import INCREMENTAL
 from projections.read_model import ReadModel
 from tests.oracle.postgres import Reference
 from tests.oracle.simulation import Models, difference
@@ -38,7 +38,7 @@ BY_NAME = {model.name: model for model in MODELS}
 GROUPS: dict[str, tuple[ReadModel, ...]] = {
     **{model.name: (model,) for model in MODELS},
     "all views": VIEWS,
-    "reference application": READ_MODELS,
+    "reference application": INCREMENTAL,
 }
 
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
 )
 
-from projections import READ_MODELS
+from projections import INCREMENTAL
 from projections.read_model import ReadModel, descending
 from tests.oracle.grouped_views import GROUPED_VIEWS
 from tests.oracle.schema import c, d, m, p, t, u, x, y
@@ -378,4 +378,4 @@ VIEWS: tuple[ReadModel, ...] = (
     *(value for value in list(globals().values()) if isinstance(value, ReadModel)),
     *GROUPED_VIEWS,
 )
-MODELS: tuple[ReadModel, ...] = (*VIEWS, *READ_MODELS)
+MODELS: tuple[ReadModel, ...] = (*VIEWS, *INCREMENTAL)

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from cassandra.util import Date
 
 from deploy.local.demo_sights import WATCHED, Rounds, Sight, Step
-from projections import READ_MODELS
+from projections import INCREMENTAL
 
 AT = "2025-03-01T00:00:00.000007Z"
 MICROS = 1_740_787_200_000_007
@@ -32,8 +32,8 @@ def rounds() -> list[tuple[Step, tuple[Sight, ...]]]:
 
 
 def test_every_read_model_is_watched() -> None:
-    assert WATCHED == READ_MODELS
-    assert {sight.model.name for _, sights in rounds() for sight in sights} == {model.name for model in READ_MODELS}
+    assert WATCHED == INCREMENTAL
+    assert {sight.model.name for _, sights in rounds() for sight in sights} == {model.name for model in INCREMENTAL}
 
 
 def test_a_key_is_cassandras_and_a_path_the_read_apis() -> None:
