@@ -31,6 +31,7 @@ from projector.apply.transaction import Transaction
 from projector.cassandra.session import close, connect
 from projector.compile.program import compile_models
 from projector.replica.schema import open_replica
+from tests.bench import server_cpu
 from tests.bench.filled_log import OrderLog, drop_topic, fill, make_topic
 from tests.bench.writer import PlainDriver
 
@@ -84,10 +85,17 @@ def _against_driver(settings: Settings) -> dict[str, float]:
         run()
         plain = PlainDriver(own, session, cassandra_table(ORDERS_BY_USER, own.cassandra.keyspace))
         rounds: list[dict[str, float]] = []
+        server = server_cpu.of(own.cassandra)
         for _ in range(_ROUNDS):
             fill(own.kafka, log.take(_ROUND_ORDERS))
             rows = log.last_rows()
-            driver, concurrent, worker = plain.batches_per_s(rows), plain.concurrent_per_s(rows), run()
+            at = _seconds(server)
+            driver = plain.batches_per_s(rows)
+            driver_server = _seconds(server) - at
+            concurrent = plain.concurrent_per_s(rows)
+            at = _seconds(server)
+            worker = run()
+            worker_server = _seconds(server) - at
             assert worker["rows"] == _ROUND_ORDERS
             rate = worker["rows"] / worker["seconds"]
             rounds.append(
@@ -98,6 +106,9 @@ def _against_driver(settings: Settings) -> dict[str, float]:
                     "projector_vs_driver": rate / driver,
                     "projector_vs_concurrent": rate / concurrent,
                     "projector_cpu_s_per_100k": worker["cpu_s"] / worker["rows"] * 100_000,
+                    "driver_cpu_s_per_100k": plain.cpu_s / len(rows) * 100_000,
+                    **(_both("", worker["cpu_s"], worker_server, int(worker["rows"])) if server else {}),
+                    **(_both("driver_", plain.cpu_s, driver_server, len(rows)) if server else {}),
                     **{
                         f"projector_{phase}_share": worker[phase] / worker["seconds"]
                         for phase in ("read", "maintain", "write", "commit")
@@ -105,6 +116,19 @@ def _against_driver(settings: Settings) -> dict[str, float]:
                 }
             )
         return {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}
+
+
+def _seconds(server: server_cpu.ServerCpu | None) -> float:
+    return server.seconds() if server is not None else 0.0
+
+
+def _both(prefix: str, client_s: float, server_s: float, rows: int) -> dict[str, float]:
+    """What Cassandra spent on the rows, and the rate at which client and server together would fill every core."""
+    per = 100_000 / rows
+    return {
+        f"{prefix}cassandra_cpu_s_per_100k": server_s * per,
+        f"{prefix or 'projector_'}ceiling_rows_per_s": server_cpu.ceiling(client_s * per, server_s * per),
+    }
 
 
 def _growth(settings: Settings) -> dict[str, float]:

@@ -102,7 +102,12 @@ def _rounds(settings: Settings, session: Session, table: CassandraTable) -> dict
 
 
 class PlainDriver:
-    """What a careful user of the driver writes, on rows and in batches that are the writer's own."""
+    """What a careful user of the driver writes, on rows and in batches that are the writer's own.
+
+    cpu_s: CPU seconds of this process in the last `batches_per_s`.
+    """
+
+    cpu_s = 0.0
 
     def __init__(self, settings: Settings, session: Session, table: CassandraTable) -> None:
         self._session = session
@@ -119,10 +124,12 @@ class PlainDriver:
     def batches_per_s(self, rows: Sequence[tuple[Any, ...]]) -> float:
         """Rows per second in unlogged batches; all acknowledged every 5,000 rows."""
         windows = [self._cut(rows[i : i + _ACKNOWLEDGED_EVERY]) for i in range(0, len(rows), _ACKNOWLEDGED_EVERY)]
-        began = time.perf_counter()
+        cpu, began = time.process_time(), time.perf_counter()
         for window in windows:
             self._write(window)
-        return len(rows) / (time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        self.cpu_s = time.process_time() - cpu
+        return len(rows) / seconds
 
     def concurrent_per_s(self, rows: Sequence[tuple[Any, ...]]) -> float:
         """Rows per second by `execute_concurrent_with_args`, on as many rows as take a second or so."""
