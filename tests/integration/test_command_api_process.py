@@ -18,11 +18,14 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from command_api.migrations.apply import configuration
 from command_api.process.postgres_login import AwayError, logged_in
 from command_api.process.settings import Postgres
 
+HEAD = ScriptDirectory.from_config(configuration()).get_current_head()
 COMMAND = [sys.executable, "-m", "command_api"]
 
 
@@ -68,7 +71,7 @@ def test_migrations_at_once_on_one_database_wait_for_each_other(empty_database: 
     results = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], results
     with psycopg.connect(empty_database) as connection:
-        assert connection.execute("select version_num from alembic_version").fetchall() == [("0002",)]
+        assert connection.execute("select version_num from alembic_version").fetchall() == [(HEAD,)]
 
 
 @pytest.fixture
