@@ -2,8 +2,8 @@
 
 Promised: a table joins the publication empty, so that the log holds every row that the table ever gets; all is one
 transaction. A table that is there and published stays as it is. Rights are given to the users of the settings' conninfos:
-to the refresher what a run needs, to the relay and the reader SELECT. Not done here: the refresher's right to read the
-source tables (`lockstep_refresher` has the reader's, by the migrations).
+to the refresher what a run needs, to the relay, the reader and the verifier SELECT. Not done here: the refresher's right
+to read the source tables (`lockstep_refresher` has the reader's, by the migrations).
 """
 
 from __future__ import annotations
@@ -122,8 +122,11 @@ def _grant(connection: psycopg.Connection, settings: Settings) -> None:
         ("refresher", postgres.refresher, "SELECT, INSERT, UPDATE, DELETE"),
         ("relay", postgres.relay, "SELECT"),
         ("reader", postgres.reader, "SELECT"),
+        ("verifier", postgres.verifier, "SELECT"),
     )
     for field, conninfo, right in rights:
+        if conninfo is None:
+            continue
         user = conninfo_to_dict(conninfo.get_secret_value()).get("user")
         if not user:
             _log.warning("nothing granted: the conninfo names no user", setting=f"postgres.{field}")

@@ -52,6 +52,7 @@ from projections.read_model import ReadModel
 from projector.compile.functions import FIELDS, TRUNCATIONS
 from projector.compile.program import compile_models
 from projector.metrics import WorkerMetrics
+from projector.refresh.metrics import RefreshMetrics
 from read_api.metrics import Metrics as ReadMetrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,7 +212,8 @@ def operated() -> list[str]:
 
 def test_shell_commands_take_a_change_through(settings: Settings, tmp_path: Path) -> None:
     """The block of "Operate" on real servers, line by line; then a command, read back with its token."""
-    ports = dict(zip(("command_api", "read_api", "relay", "projector"), free_ports(4), strict=True))
+    names = ("command_api", "read_api", "relay", "projector", "refresh")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     environment = {**os.environ, **variables(settings, ports), "PYTHONPATH": str(ROOT)}
     with ExitStack() as running:
         for number, line in enumerate(operated()):
@@ -221,7 +223,7 @@ def test_shell_commands_take_a_change_through(settings: Settings, tmp_path: Path
                 [sys.executable, "-m", ENTRY_POINTS[name].removesuffix(".__main__"), *rest],
                 env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
-            if rest[-1] in ("serve", "run"):
+            if rest[-1] in ("serve", "run", "--scheduled"):
                 running.callback(stopped, process, log)
             else:
                 assert process.wait(120) == 0, said(log)
@@ -252,7 +254,7 @@ def free_ports(count: int) -> list[int]:
 def variables(settings: Settings, ports: dict[str, int]) -> dict[str, str]:
     """The environment that says what `settings` says."""
     values: dict[str, Any] = {
-        **{f"postgres__{name}": secret.get_secret_value() for name, secret in settings.postgres},
+        **{f"postgres__{name}": secret.get_secret_value() for name, secret in settings.postgres if secret},
         "kafka__bootstrap_servers": settings.kafka.bootstrap_servers,
         "kafka__topic": settings.kafka.topic,
         "kafka__group_id": settings.kafka.group_id,
@@ -265,6 +267,7 @@ def variables(settings: Settings, ports: dict[str, int]) -> dict[str, str]:
         "projector__projection": settings.projector.projection,
         "projector__replica": settings.projector.replica,
         "projector__metrics_port": ports["projector"],
+        "refresh__metrics_port": ports["refresh"],
         "command_api__port": ports["command_api"],
         "read_api__port": ports["read_api"],
         "read_api__wait_ms": 30_000,
@@ -346,7 +349,13 @@ def test_metrics_are_exported() -> None:
     registry.register(RelayCollector(RelayState()))
     exported = {
         metric.name
-        for each in (registry, WorkerMetrics().registry, CommandMetrics(dict).registry, ReadMetrics().registry)
+        for each in (
+            registry,
+            WorkerMetrics().registry,
+            RefreshMetrics().registry,
+            CommandMetrics(dict).registry,
+            ReadMetrics().registry,
+        )
         for metric in each.collect()
     }
     named = [
