@@ -22,8 +22,8 @@ from itertools import product
 from projector.compile.agreement import compare
 from projector.compile.expression import Column, Expression, Resolver, equalities, identifier
 from projector.compile.names import WEIGHT, delta_name, images_name
-from projector.compile.order import Lookups, Source, from_items
-from projector.compile.relation import ROWS, Grouped, GroupKey, Occurrence, own_side, settled
+from projector.compile.order import Source, from_items
+from projector.compile.relation import ROWS, Grouped, GroupKey, Lookups, Occurrence, own_side, settled
 
 
 class Face(Enum):

@@ -19,6 +19,7 @@ from projector.compile.relation import (
     Extreme,
     Grouped,
     GroupKey,
+    Lookups,
     Measure,
     Occurrence,
     named,
@@ -61,6 +62,8 @@ class GroupScalars(Scalars):
         self._measures = [Measure(name=ROWS, expression=one, what="count(*)")]
         self._extremes: list[tuple[str, Expression, bool]] = []
         self._distincts: list[tuple[str, Expression]] = []
+        self._listed: list[Expression] = []
+        self._looked_up: list[tuple[str, tuple[str, ...]]] = []
 
     def key(self, tree: Expression, clause: Any) -> Column:
         """Add an expression of the GROUP BY; its column."""
@@ -90,6 +93,11 @@ class GroupScalars(Scalars):
                 return self._column_of(key.name, tree.type, nullable=tree.nullable)
         return super().translate(clause)
 
+    def reads(self, listed: list[Expression], looked_up: Lookups) -> None:
+        """Note what a document of the group's rows reads beside the state."""
+        self._listed += listed
+        self._looked_up += looked_up
+
     def row_count(self) -> Column:
         """The number of rows behind a group: never NULL in one that is there."""
         return self._column_of(ROWS, COUNT)
@@ -118,6 +126,8 @@ class GroupScalars(Scalars):
                 measures=tuple(self._measures),
                 extremes=extremes,
                 distincts=distincts,
+                listed=tuple(self._listed),
+                looked_up=tuple(self._looked_up),
             )
         )
 
@@ -182,7 +192,7 @@ class GroupScalars(Scalars):
             column = self._measure(_integer("({} IS TRUE)", condition), f"count({condition})")
         else:
             column = self._measure(_integer("{}", condition), "count(…)")
-        return self._zero_if_empty(column)
+        return self.zero_if_empty(column)
 
     def _sum(self, tree: Expression, clause: Any) -> Expression:
         _require_number(tree, clause)
@@ -223,7 +233,7 @@ class GroupScalars(Scalars):
         if name is None:
             name = f"d{len(self._distincts)}"
             self._distincts.append((name, tree))
-        return self._zero_if_empty(self._column_of(name, COUNT))
+        return self.zero_if_empty(self._column_of(name, COUNT))
 
     def _all_or_any(self, tree: Expression, every: bool, clause: Any) -> Expression:
         require(tree, Kind.BOOLEAN, clause)
@@ -263,7 +273,8 @@ class GroupScalars(Scalars):
     def _column_of(self, name: str, kind: ValueType, *, nullable: bool = False) -> Column:
         return Column(type=kind, nullable=nullable, occurrence=self._occurrence, name=name)
 
-    def _zero_if_empty(self, column: Expression) -> Expression:
+    def zero_if_empty(self, column: Expression) -> Expression:
+        """A count, which is zero over no rows when the group is that of a correlated subquery."""
         if not self._empty:
             return column
         zero = Constant(type=COUNT, nullable=False, value=0)

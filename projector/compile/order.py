@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from projector.compile.errors import RefusedError
 from projector.compile.expression import Expression, equalities, identifier
 from projector.compile.names import WEIGHT, images_name, replica_name
-
-Lookups = tuple[tuple[str, tuple[str, ...]], ...]
-"""(full name of a table, columns) of each look-up into current rows: an index that the replica needs."""
+from projector.compile.relation import Lookups
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,6 +111,7 @@ def compile_models(models: Iterable[ReadModel]) -> Program:
         for name, columns in (
             *(found for statement in program.touch for found in statement.looked_up),
             *program.recompute.looked_up,
+            *(found for group in program.analysis.groups() for found in group.looked_up),
         ):
             lookups.setdefault(name, set()).add(columns)
     for group in group_states:

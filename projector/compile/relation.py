@@ -26,6 +26,8 @@ from projector.compile.expression import Column, Conjunction, Constant, Expressi
 COUNT = ValueType(kind=Kind.INTEGER, bits=64)
 ROWS = "n"
 """The state column that counts a group's rows."""
+Lookups = tuple[tuple[str, tuple[str, ...]], ...]
+"""(full name of a table, columns) of each look-up into current rows: an index that the replica needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ class Grouped:
 
     fullname: names its tables; equal definitions have equal names, so read models share them.
     occurrences, where: the rows that are grouped. keys: GROUP BY. measures: the first counts rows.
+    listed, looked_up: what documents of these rows read, beside the state (`projector.compile.listing`).
     """
 
     fullname: str
@@ -94,6 +97,8 @@ class Grouped:
     measures: tuple[Measure, ...]
     extremes: tuple[Extreme, ...] = ()
     distincts: tuple[Distinct, ...] = ()
+    listed: tuple[Expression, ...] = ()
+    looked_up: Lookups = ()
 
     @property
     def name(self) -> str:
@@ -131,6 +136,7 @@ class Grouped:
         yield from (key.expression for key in self.keys)
         yield from (measure.expression for measure in self.measures)
         yield from self.where
+        yield from self.listed
         for occurrence in self.occurrences:
             yield from occurrence.on
 

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy.sql import elements, functions, operators, selectable
 from sqlalchemy.sql.schema import Column as SourceColumn
 
+from projections.documents import Embedded, Truncated
 from projections.values import Kind, UnsupportedTypeError, ValueType, value_type
 from projector.compile.agreement import (
     BOOLEAN,
@@ -91,7 +92,7 @@ class Scalars:
                 return self._wrapped(clause)
             case SourceColumn() | elements.ColumnClause():
                 return self._column(clause)
-            case selectable.ScalarSelect() if self._subquery is not None:
+            case selectable.ScalarSelect() | Embedded() | Truncated() if self._subquery is not None:
                 return self._subquery(clause)
             case elements.BindParameter():
                 return self._constant(clause)

@@ -15,15 +15,19 @@ from sqlalchemy import Select, Table
 from sqlalchemy.sql import elements, operators, selectable, visitors
 from sqlalchemy.sql.elements import True_
 
+from projections.documents import Embedded, Truncated
 from projections.values import Kind
 from projector.compile.agreement import clause_text, compare
 from projector.compile.errors import RefusedError
 from projector.compile.expression import Column, Constant, Expression, Operation, null_rejecting, terms_of
 from projector.compile.grouping import GroupScalars, is_aggregate
-from projector.compile.relation import Occurrence
+from projector.compile.listing import listing
+from projector.compile.relation import COUNT, Occurrence
 from projector.compile.scalar import Scalars
 
 MOST_OCCURRENCES = 6
+Correlation = tuple[tuple[Expression, Expression], ...]
+"""Pairs of (expression over a subquery's rows, expression of the select() around it) that are equal."""
 
 
 @dataclass
@@ -99,6 +103,10 @@ class Shape:
         occurrences, self._where = _simplified(occurrences, self._where)
         self.occurrences = tuple(occurrences)
 
+    def translate(self, clause: Any) -> Expression:
+        """A tree over the rows, with nullability as the joins leave it; after `settle`."""
+        return self.with_nullability(self.scalars.translate(clause))
+
     def with_nullability(self, expression: Expression) -> Expression:
         """The tree with each column's nullability as the joins and the WHERE leave it; after `settle`."""
         return _with_nullability(expression, self.occurrences, self._where)
@@ -152,19 +160,35 @@ class Shape:
     # --- correlated scalar subqueries
 
     def _subquery(self, clause: Any) -> Expression:
-        """An aggregate over the rows that a correlated subquery finds, as a left join with their group."""
+        """What a correlated subquery or a document is to its parent's row, through a left join with the group of its rows."""
+        if isinstance(clause, Embedded | Truncated):
+            index, inner, on = self._correlated(clause.rows.order_by(None), clause)
+            group = self._group(index)
+            if isinstance(clause, Embedded):
+                links = [(own, group.key(own, clause.rows)) for own, _ in on]
+                return listing(clause, inner, links, group)
+            bound = Constant(type=COUNT, nullable=False, value=clause.bound)
+            return compare(">", group.zero_if_empty(group.row_count()), bound, clause.rows)
         select = clause.element
-        if self._settled:
-            raise RefusedError(clause_text(clause), "a subquery can't stand inside GROUP BY or an aggregate: join it")
         if not isinstance(select, Select) or len(select.selected_columns) != 1:
             raise RefusedError(clause_text(clause), "a scalar subquery is a select() of one aggregate here")
-        if not any(is_aggregate(node) for node in visitors.iterate(next(iter(select.selected_columns)))):
+        (column,) = select.selected_columns
+        if not any(is_aggregate(node) for node in visitors.iterate(column)):
             raise RefusedError(
                 clause_text(clause), "a subquery without an aggregate can't be maintained: join its table"
             )
+        index, inner, _ = self._correlated(select, clause)
+        group = self._group(index)
+        group.rows = inner.translate  # its aliases may be others than those of the first one like it
+        return group.translate(column)
+
+    def _correlated(self, select: Select[Any], clause: Any) -> tuple[int, Shape, Correlation]:
+        """The group of a correlated select()'s rows: (its place, the select() read, the pairs that link it)."""
+        text = select if isinstance(clause, Embedded | Truncated) else clause
+        if self._settled:
+            raise RefusedError(clause_text(text), "a subquery can't stand inside GROUP BY or an aggregate: join it")
         refuse_clauses(select, grouped=False)
-        own_froms = frozenset(self._index_of) | frozenset(self._columns_of)
-        inner = Shape(select, own_froms)
+        inner = Shape(select, frozenset(self._index_of) | frozenset(self._columns_of))
         links = []
         for condition in _conjuncts(select.whereclause):
             if inner.owns(condition):
@@ -173,25 +197,22 @@ class Shape:
                 links.append(self._link(condition, inner))
         if not links:
             raise RefusedError(
-                clause_text(clause), "is the same for every row: correlate it with a column of the select() around it"
+                clause_text(text), "is the same for every row: correlate it with a column of the select() around it"
             )
         inner.settle()
-
-        def rows(part: Any) -> Expression:
-            return inner.with_nullability(inner.scalars.translate(part))
-
-        on = tuple((rows(own), self.scalars.translate(other)) for own, other in links)
+        on = tuple((inner.translate(own), self.scalars.translate(other)) for own, other in links)
         same = (inner.occurrences, inner.where, on)
         index = self._subqueries.setdefault(same, len(self._places))
         if index == len(self._places):
-            group = GroupScalars(rows, inner.occurrences, inner.where, occurrence=index, empty=True)
-            terms = [compare("=", group.key(own, clause), other, clause) for own, other in on]
+            group = GroupScalars(inner.translate, inner.occurrences, inner.where, occurrence=index, empty=True)
+            terms = [compare("=", group.key(own, text), other, text) for own, other in on]
             self._places.append(_Place(group=group, optional=True, on=terms))
-        found = self._places[index].group
-        assert found is not None, "a subquery's place is a group"
-        found.rows = rows  # its aliases may be others than those of the first one like it
-        (column,) = select.selected_columns
-        return found.translate(column)
+        return index, inner, on
+
+    def _group(self, index: int) -> GroupScalars:
+        group = self._places[index].group
+        assert group is not None, "a subquery's place is a group"
+        return group
 
     def owns(self, condition: Any) -> bool:
         """Whether a clause refers to this select()'s own FROM only."""
@@ -219,14 +240,10 @@ def group_of(select: Any, *, occurrence: int) -> tuple[GroupScalars, dict[str, E
     if select.whereclause is not None:
         shape.restrict(select.whereclause)
     shape.settle()
-
-    def rows(clause: Any) -> Expression:
-        return shape.with_nullability(shape.scalars.translate(clause))
-
-    group = GroupScalars(rows, shape.occurrences, shape.where, occurrence=occurrence)
+    group = GroupScalars(shape.translate, shape.occurrences, shape.where, occurrence=occurrence)
     for clause in _group_clauses(select._group_by_clauses):
         element = _group_clause(clause, select)
-        group.key(rows(element), element)
+        group.key(shape.translate(element), element)
     columns = {str(column.name): group.translate(column) for column in select.selected_columns}
     having = [term for clause in select._having_criteria for term in terms_of(group.translate(clause))]
     return group, columns, having

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from sqlalchemy import BigInteger, Date, Integer, Numeric, Text, and_, case, cast, func, select
 
+from projections.documents import embedded
 from projections.read_model import ReadModel
 from tests.oracle.schema import c, d, m, p, t, u, x, y
 
@@ -334,6 +335,44 @@ BIG_SUMS = grouped(
 )
 """Sums of large integers and of products."""
 
+DOCUMENTS = grouped(
+    "documents",
+    select(
+        x.c.id,
+        x.c.name,
+        *embedded(
+            "ds",
+            select(d.c.id, d.c.note, d.c.amount, d.c.at, d.c.day, d.c.flag, (d.c.value + 1).label("more"))
+            .where(d.c.x_id == x.c.id, d.c.value >= 0)
+            .order_by(d.c.seen.desc(), d.c.id),
+            bound=2,
+        ),
+        *embedded(
+            "tags",
+            select(t.c.title, m.c.tag, x1.c.name.label("of"))
+            .join_from(m, t, t.c.tag == m.c.tag)
+            .join(x1, x1.c.id == t.c.x_id, isouter=True)
+            .where(m.c.d_id == x.c.id)
+            .order_by(m.c.weight.desc(), m.c.tag.collate(C)),
+            bound=1,
+        ),
+    ),
+    "id",
+)
+"""Documents cut at their bound, ordered with nulls; rows over a join and a left join."""
+
+DOCUMENT_OF_GROUP = grouped(
+    "document_of_group",
+    select(
+        x.c.id,
+        _per_x.c.n,
+        select(func.sum(d.c.value)).where(d.c.x_id == x.c.id).scalar_subquery().label("total"),
+        *embedded("ds", select(d.c.id, d.c.big).where(d.c.x_id == x.c.id).order_by(d.c.id.desc()), bound=1),
+    ).join_from(x, _per_x, _per_x.c.x_id == x.c.id),
+    "id",
+)
+"""A document beside aggregates of the same rows."""
+
 GROUPED_VIEWS: tuple[ReadModel, ...] = (
     SUMS,
     FILTERS,
@@ -357,4 +396,6 @@ GROUPED_VIEWS: tuple[ReadModel, ...] = (
     CHILDREN,
     PAIRS,
     BIG_SUMS,
+    DOCUMENTS,
+    DOCUMENT_OF_GROUP,
 )

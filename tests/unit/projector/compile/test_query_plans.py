@@ -50,6 +50,7 @@ def scans(connection: sqlite3.Connection, sql: str) -> list[str]:
     tables = {
         alias: place for place, alias in re.findall(r'\b(main|temp)\."[^"]+"(?:(?: GROUP BY [^)]+)?\))? AS (\w+)', sql)
     }
+    tables["listed"] = "temp"  # a document's rows, at most as many as its bound
     assert "main" in tables.values() or "temp" in tables.values()
     steps = plan(connection, sql).splitlines()
     found = []
