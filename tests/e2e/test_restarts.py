@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from random import Random
 from typing import Any
 
+import httpx
 import pytest
 from cassandra.cluster import Session
 
@@ -22,6 +24,7 @@ from deploy.local.stack import Options, Running, start
 from tests.conftest import Stack
 from tests.e2e import compare, load
 from tests.e2e.pipeline import Pipeline, wait_for
+from tests.integration.relay.stand import transactions
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +75,16 @@ def _restart(running: Running, name: str, number: int) -> float:
     return time.monotonic() - began
 
 
+def _settle(pipeline: Pipeline, session: Session, context: str) -> None:
+    """Wait until all is covered, then compare with SQL."""
+    settings, models = pipeline.settings, projections.READ_MODELS
+    admin, keyspace = settings.postgres.admin.get_secret_value(), settings.cassandra.keyspace
+    projection = settings.projector.projection
+    flushed = compare.flushed(admin)
+    compare.wait_covered(session, keyspace, projection, models, flushed, seconds=90, pipeline=pipeline)
+    compare.assert_equal(session, keyspace, admin, models, context)
+
+
 @pytest.mark.timeout(300)
 def test_restarts_of_each_server_under_load(pipeline: Pipeline, cassandra_session: Session, stack: Stack) -> None:
     assert stack.running is not None
@@ -79,22 +92,7 @@ def test_restarts_of_each_server_under_load(pipeline: Pipeline, cassandra_sessio
     rng = Random(seed)
     context = f"seed {seed}"
     pipeline.set_up()
-    settings = pipeline.settings
-    admin, keyspace = settings.postgres.admin.get_secret_value(), settings.cassandra.keyspace
     away: dict[str, Any] = {}
-
-    def settle(after: str) -> None:
-        compare.wait_covered(
-            cassandra_session,
-            keyspace,
-            settings.projector.projection,
-            projections.READ_MODELS,
-            compare.flushed(admin),
-            seconds=90,
-            pipeline=pipeline,
-        )
-        compare.assert_equal(cassandra_session, keyspace, admin, projections.READ_MODELS, f"{context}, {after}")
-
     with pipeline.running("relay", "projector"):
         # Postgres both ways: its crash recovery is the one that could take back what the relay has seen.
         for name, number in (
@@ -104,10 +102,72 @@ def test_restarts_of_each_server_under_load(pipeline: Pipeline, cassandra_sessio
             ("postgres", signal.SIGKILL),
             ("kafka", signal.SIGKILL),
         ):
+            fault = f"{name} {signal.Signals(number).name}"
             with load.running(pipeline, rng) as running:
                 running.wait_for_reads(20, seconds=60)
-                away[f"{name} {signal.Signals(number).name}"] = round(_restart(stack.running, name, number), 1)
+                away[fault] = round(_restart(stack.running, name, number), 1)
                 running.wait_for_reads(20, seconds=60)
-            settle(f"after {name} {signal.Signals(number).name}")
+            _settle(pipeline, cassandra_session, f"{context}, after {fault}")
             running.assert_honest(context, verified=40)
     print(f"{context}: away for {away}")
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_cassandra_has_kept_what_it_acknowledged(
+    pipeline: Pipeline, cassandra_session: Session, stack: Stack
+) -> None:
+    """The worker has forgotten rows that were acknowledged: only Cassandra's commit log brings them back."""
+    assert stack.running is not None
+    seed = secrets.randbits(32)
+    rng = Random(seed)
+    pipeline.set_up()
+    with pipeline.running("relay", "projector"):
+        for number in range(3):
+            with load.running(pipeline, rng) as running:
+                running.wait_for_reads(30, seconds=60)
+                _restart(stack.running, "cassandra", signal.SIGKILL)
+                running.wait_for_reads(5, seconds=60)
+            _settle(pipeline, cassandra_session, f"seed {seed}, after kill {number}")
+            running.assert_honest(f"seed {seed}", verified=35)
+
+
+@pytest.mark.timeout(300)
+def test_kafka_away_for_a_minute_loses_and_doubles_nothing(
+    pipeline: Pipeline, cassandra_session: Session, stack: Stack
+) -> None:
+    """Frozen, not ended: connections stay open and nothing answers, the longest kind of absence for a client."""
+    assert stack.running is not None
+    kafka = stack.running.state.part("kafka").process
+    assert kafka is not None
+    seed = secrets.randbits(32)
+    pipeline.set_up()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    relay = pipeline.start("relay", settings=pipeline.with_settings(relay={"metrics_port": port}))
+    retained: list[float] = []
+    with pipeline.running("projector"), load.running(pipeline, Random(seed)) as running:
+        running.wait_for_reads(20, seconds=60)
+        os.kill(kafka.pid, signal.SIGSTOP)
+        try:
+            back = time.monotonic() + 60
+            while time.monotonic() < back:
+                assert relay.status is None, relay.tail()
+                retained.append(_metric(port, "relay_slot_retained_bytes"))
+                time.sleep(1)  # samples over the minute, which is the deadline
+        finally:
+            os.kill(kafka.pid, signal.SIGCONT)
+        running.wait_for_reads(20, seconds=90)
+    third = len(retained) // 3
+    assert max(retained[:third]) < max(retained[third : 2 * third]) < max(retained[2 * third :]), retained
+    _settle(pipeline, cassandra_session, f"seed {seed}, after the minute")
+    running.assert_honest(f"seed {seed}", verified=40)
+    wait_for(
+        "the WAL is let go", lambda: _metric(port, "relay_slot_retained_bytes") < max(retained) / 2, 60, relay.tail
+    )
+    assert transactions(pipeline.settings), "fails on a transaction that stands in the log twice"
+    assert relay.stop() == 0, relay.tail()
+
+
+def _metric(port: int, name: str) -> float:
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=20).text
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
