@@ -43,6 +43,7 @@ from projector.replica.values import ValueFormatError
 from projector.setup import SetupError, set_up, statements
 from projector.setup import reset as reset_models
 from projector.verify.command import verify
+from projector.verify.sampler import sampling
 from projector.worker import Target, Worker, WorkerError
 
 _log = get_logger("projector")
@@ -231,7 +232,8 @@ def run() -> None:
     )
     _log.info("metrics are served", host=settings.projector.metrics_host, port=server.server_port)
     try:
-        _work(settings, program, models, metrics, stop)
+        with sampling(settings, models, metrics, stop):
+            _work(settings, program, models, metrics, stop)
     except BaseException:
         metrics.failed()
         raise

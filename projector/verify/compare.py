@@ -158,7 +158,7 @@ class Comparison:
         width = self._width
         expected = {row[:width]: row[width:] for row in snapshot.rows_of(self._selection, keys)}
         found = self._table.rows_of(keys)
-        end = self._source.end()
+        end = snapshot.end()
         looks = []
         for key in keys:
             row, written = found.get(key, (None, None))

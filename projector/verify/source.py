@@ -86,6 +86,10 @@ class Snapshot:
         self._connection = connection
         self.point = point
 
+    def end(self) -> Lsn:
+        """A position at or after every commit that anybody was told of by now. Raises SourceError."""
+        return _flushed(self._connection)
+
     def rows(self, selection: Selection) -> Iterator[list[Row]]:
         """All rows, streamed. Raises SourceError."""
         with _translated("the select() failed"), self._connection.cursor(name="verify") as cursor:

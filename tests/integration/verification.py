@@ -21,7 +21,14 @@ from projections.read_model import ReadModel
 from tests.e2e import compare
 from tests.e2e.pipeline import Pipeline, Process, wait_for
 from tests.e2e.transactions import Source
-from tests.oracle import schema
+from tests.oracle import schema, views
+
+VIEWS = tuple(
+    model
+    for model in views.VIEWS
+    if model.name in ("plain", "moving", "left_chain", "linked", "triangle", "dates", "by_uuid", "document_of_group")
+)
+"""Read models of every kind of value, over few keys; each costs a verification several looks."""
 
 ORDERS = """
     with u as (insert into users (user_id, name) values (gen_random_uuid(), '{name}') returning user_id)
@@ -53,7 +60,9 @@ def verify(pipeline: Pipeline, *arguments: str, seconds: float = 120) -> Outcome
     log = pipeline.folder / "verify.log"
     process = Process("verify", ("projector", "verify", *arguments), pipeline.settings, log)
     try:
-        status = process.wait(seconds)
+        wait_for(
+            "the verification ends", lambda: pipeline.check() and process.status is not None, seconds, process.tail
+        )
     finally:
         process.kill()
     said = process.said()
@@ -61,7 +70,8 @@ def verify(pipeline: Pipeline, *arguments: str, seconds: float = 120) -> Outcome
     if "--json" in arguments:
         text = said[said.index('{\n "read_models"') :]
         reports = {each["read_model"]: each for each in json.JSONDecoder().raw_decode(text)[0]["read_models"]}
-    return Outcome(status=status, said=said, reports=reports)
+    assert process.status is not None
+    return Outcome(status=process.status, said=said, reports=reports)
 
 
 def place_orders(pipeline: Pipeline, count: int, name: str = "Ada") -> None:
@@ -133,9 +143,7 @@ class Damage:
     def rows(self) -> list[Any]:
         """Everything that is there, with `written` beside it."""
         names = ", ".join(f'"{name}"' for name in self._table.columns)
-        return list(
-            self._session.execute(f"SELECT {names}, writetime(region) AS written FROM {self._table.qualified}")
-        )
+        return list(self._session.execute(f"SELECT {names}, writetime(region) AS written FROM {self._table.qualified}"))
 
     def remove(self, row: Any, *, above: int = 1) -> None:
         """A missing row."""
