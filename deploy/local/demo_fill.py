@@ -14,11 +14,12 @@ import psycopg
 
 USERS = 2_000
 ORDERS = 100_000
+CATEGORIES = 5
 PRODUCTS = 200
 REVIEWS = 20_000
 DRIVERS = 100
 TRIPS = 20_000
-ROWS = USERS + ORDERS + PRODUCTS + REVIEWS + DRIVERS + TRIPS
+ROWS = USERS + ORDERS + CATEGORIES + PRODUCTS + REVIEWS + DRIVERS + TRIPS
 _CHUNK = 10_000
 
 _USERS = """
@@ -36,9 +37,15 @@ _ORDERS = """
     from generate_series(%(low)s, %(high)s - 1) n
 """
 
+_CATEGORIES = """
+    insert into categories (category_id, name)
+    select md5('category ' || n)::uuid, (array['Garden','Kitchen','Light','Music','Travel'])[1 + n]
+    from generate_series(0, %(categories)s - 1) n
+"""
 _PRODUCTS = """
-    insert into products (product_id, name, price)
-    select md5('product ' || n)::uuid, 'Product ' || n, 1 + n %% 500 from generate_series(0, %(products)s - 1) n
+    insert into products (product_id, name, price, category_id)
+    select md5('product ' || n)::uuid, 'Product ' || n, 1 + n %% 500, md5('category ' || n %% %(categories)s)::uuid
+    from generate_series(0, %(products)s - 1) n
 """
 # A user's reviews are %(users)s numbers apart: n / users, one more from each to the next, makes their products differ.
 _REVIEWS = """
@@ -67,10 +74,15 @@ def filled_user(number: int) -> UUID:
     return UUID(md5(f"user {number}".encode(), usedforsecurity=False).hexdigest())
 
 
+def filled_category(number: int) -> UUID:
+    """The id of a filled category, from 0 to CATEGORIES - 1."""
+    return UUID(md5(f"category {number}".encode(), usedforsecurity=False).hexdigest())
+
+
 def fill(conninfo: str, told: Callable[[int], None]) -> None:
     """Write users, then orders in transactions of 10,000, then the rest; `told` hears how many rows each has written."""
     counts = {"users": USERS, "orders": ORDERS, "products": PRODUCTS, "reviews": REVIEWS, "drivers": DRIVERS}
-    counts["trips"] = TRIPS
+    counts |= {"trips": TRIPS, "categories": CATEGORIES}
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute("set timezone = 'UTC'")
         connection.execute(_USERS, counts)
@@ -79,5 +91,5 @@ def fill(conninfo: str, told: Callable[[int], None]) -> None:
             high = min(ORDERS, low + _CHUNK)
             connection.execute(_ORDERS, {**counts, "low": low, "high": high})
             told(high - low)
-        for text in (_PRODUCTS, _REVIEWS, _DRIVERS, _TRIPS):
+        for text in (_CATEGORIES, _PRODUCTS, _REVIEWS, _DRIVERS, _TRIPS):
             told(connection.execute(text, counts).rowcount)

@@ -12,7 +12,7 @@ from random import Random
 from uuid import UUID
 
 from deploy.local import demo_customers
-from deploy.local.demo_fill import filled_user
+from deploy.local.demo_fill import CATEGORIES, filled_category, filled_user
 from deploy.local.demo_request import REGIONS, Journey, Request, money, name, new_id, thing
 
 # How an order's life ends, and how often of 100.
@@ -70,7 +70,11 @@ def make_plan(seed: int, *, users: int = 150, orders: int = 350, filled_users: i
     random = Random(seed)  # noqa: S311 - repeatable on purpose
     products = tuple(new_id(random) for _ in range(30))
     drivers = tuple(new_id(random) for _ in range(12))
-    catalogue = tuple((_create(product, random),) for product in products)
+    categories = tuple(filled_category(n) for n in range(CATEGORIES if filled_users else 0))
+    catalogue = tuple(
+        (_create(product, categories[n % len(categories)] if categories and n % 7 else None, random),)
+        for n, product in enumerate(products)
+    )
     catalogue += tuple((demo_customers.register_driver(driver, random),) for driver in drivers)
     people = tuple(new_id(random) for _ in range(users))
     sign_ups = tuple((_register(user, random),) for user in people)
@@ -99,8 +103,9 @@ def make_plan(seed: int, *, users: int = 150, orders: int = 350, filled_users: i
     )
 
 
-def _create(product: UUID, random: Random) -> Request:
+def _create(product: UUID, category: UUID | None, random: Random) -> Request:
     body = {
+        **({"category_id": str(category)} if category else {}),
         "product_id": str(product),
         "name": thing(random),
         "price": money(random),

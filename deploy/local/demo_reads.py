@@ -58,16 +58,20 @@ def time_reads(servers: Servers, model: ReadModel, seed: int, keys: int = _KEYS)
     return Timing(cassandra=median(ours), postgres=median(theirs), rows=int(median(rows)), keys=len(chosen))
 
 
-def restricted(model: ReadModel) -> str:
-    """The select() for one partition, in clustering order, cut to a page: SQL with psycopg's named parameters."""
+def restricted(model: ReadModel) -> tuple[str, dict[str, Any]]:
+    """The select() for one partition, in clustering order, cut to a page: SQL with psycopg's named parameters.
+
+    Beside it the values of its own constants; those of the key are the reader's.
+    """
     # What a scheduled read model groups or ranks, it does over all rows: its key restricts the result.
     select = model.select if model.refresh is None else sqlalchemy_select(model.select.subquery("answers"))
     columns = select.selected_columns
     select = select.where(*(columns[name] == bindparam(name) for name in model.partition_key))
     order = [columns[c.column].desc() if c.descending else columns[c.column] for c in model.clustering]
     dialect = sqlalchemy_psycopg.PGDialect_psycopg()  # type: ignore[no-untyped-call]
-    text = str(select.order_by(*order).compile(dialect=dialect))
-    return f"{text}\n LIMIT {PAGE_ROWS}"
+    compiled = select.order_by(*order).compile(dialect=dialect)
+    constants = {name: value for name, value in compiled.params.items() if name not in model.partition_key}
+    return f"{compiled}\n LIMIT {PAGE_ROWS}", constants
 
 
 def _partitions(servers: Servers, model: ReadModel, random: Random, count: int) -> list[dict[str, Any]]:
@@ -96,9 +100,10 @@ def _cassandra_read(servers: Servers, model: ReadModel) -> Callable[[dict[str, A
 
 
 def _postgres_read(servers: Servers, model: ReadModel) -> Callable[[dict[str, Any]], int]:
-    text = restricted(model).encode()
+    text, constants = restricted(model)
+    query = text.encode()
 
     def read(key: dict[str, Any]) -> int:
-        return len(servers.postgres.execute(text, key, prepare=True).fetchall())
+        return len(servers.postgres.execute(query, {**constants, **key}, prepare=True).fetchall())
 
     return read

@@ -141,7 +141,8 @@ def test_a_kind_that_cannot_be_compared_is_refused_by_name() -> None:
 
 
 def test_the_same_query_is_asked_of_postgres() -> None:
-    text = restricted(ORDERS_BY_USER)
+    text, constants = restricted(ORDERS_BY_USER)
+    assert constants == {}
     assert sql_text(ORDERS_BY_USER.select) in text
     assert "WHERE orders.user_id = %(user_id)s::UUID" in text
     assert "ORDER BY orders.created_at DESC, orders.order_id" in text
