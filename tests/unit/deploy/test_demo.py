@@ -26,8 +26,10 @@ from deploy.local.demo_reads import Timing, restricted
 from deploy.local.demo_request import Journey, Request
 from deploy.local.demo_servers import DemoError, translated
 from projections import READ_MODELS
-from projections.orders import ORDERS_BY_STATUS, ORDERS_BY_USER
+from projections.catalogue import CATEGORY_REPORT
+from projections.orders import ORDERS_BY_STATUS
 from projections.read_model import ReadModel
+from projections.reviews import PRODUCT_REVIEWS
 
 
 def test_a_seed_gives_one_plan_and_another_seed_another() -> None:
@@ -141,12 +143,19 @@ def test_a_kind_that_cannot_be_compared_is_refused_by_name() -> None:
 
 
 def test_the_same_query_is_asked_of_postgres() -> None:
-    text, constants = restricted(ORDERS_BY_USER)
+    text, constants = restricted(PRODUCT_REVIEWS)
     assert constants == {}
-    assert sql_text(ORDERS_BY_USER.select) in text
-    assert "WHERE orders.user_id = %(user_id)s::UUID" in text
-    assert "ORDER BY orders.created_at DESC, orders.order_id" in text
+    assert sql_text(PRODUCT_REVIEWS.select) in text
+    assert "WHERE reviews.product_id = %(product_id)s::UUID" in text
+    assert "ORDER BY reviews.created_at DESC, reviews.review_id" in text
     assert text.endswith("LIMIT 100")
+
+
+def test_a_scheduled_model_is_asked_for_its_key_after_its_windows() -> None:
+    text, constants = restricted(CATEGORY_REPORT)
+    assert text.index("WHERE answers.month = %(month)s") > text.index("rank() OVER")
+    assert "cancelled" in constants.values()
+    assert "month" not in constants
 
 
 # --- verdict
