@@ -2,10 +2,20 @@
 
 from datetime import timedelta
 
-from sqlalchemy import Date, cast, select
+from sqlalchemy import Date, cast, func, select
 
-from command_api.tables import orders, users
+from command_api.tables import order_items, orders, users
 from projections.read_model import ReadModel, descending
+
+_lines = (
+    select(
+        order_items.c.order_id,
+        func.count().label("item_count"),
+        func.sum(order_items.c.quantity * order_items.c.unit_price).label("total"),
+    )
+    .group_by(order_items.c.order_id)
+    .subquery("lines")
+)
 
 ORDERS_BY_USER = ReadModel(
     name="orders_by_user",
@@ -16,7 +26,11 @@ ORDERS_BY_USER = ReadModel(
         orders.c.status,
         orders.c.region,
         users.c.name.label("user_name"),
-    ).join(users, users.c.user_id == orders.c.user_id),
+        func.coalesce(_lines.c.item_count, 0).label("item_count"),
+        func.coalesce(_lines.c.total, 0).label("total"),
+    )
+    .join(users, users.c.user_id == orders.c.user_id)
+    .join(_lines, _lines.c.order_id == orders.c.order_id, isouter=True),
     partition_key=("user_id",),
     clustering_key=(descending("created_at"), "order_id"),
     staleness=timedelta(seconds=5),

@@ -186,7 +186,8 @@ def _allowed(tables: Sequence[Table], state: State) -> bool:
         for key in table.foreign_keys:
             if key.column.table.name in state:
                 there = {row[str(key.column.name)] for row in state[key.column.table.name].values()}
-                if any(row[str(key.parent.name)] not in there for row in rows):
+                refers = (row[str(key.parent.name)] for row in rows)
+                if any(value.postgres is not None and value not in there for value in refers):
                     return False
         for constraint in table.constraints:
             if isinstance(constraint, UniqueConstraint):

@@ -29,7 +29,19 @@ from sqlalchemy import (
     Uuid,
 )
 
-from command_api.tables import drivers, orders, products, reviews, trips, users
+from command_api.tables import (
+    addresses,
+    categories,
+    drivers,
+    likes,
+    order_items,
+    orders,
+    posts,
+    products,
+    reviews,
+    trips,
+    users,
+)
 from tests.oracle.values import (
     DATE_INFINITY,
     NULL,
@@ -125,7 +137,19 @@ p = Table(
 )
 """c and p: a reference with its constraint, which the database keeps at every commit."""
 
-APPLICATION: tuple[Table, ...] = (users, orders, products, reviews, drivers, trips)
+APPLICATION: tuple[Table, ...] = (
+    users,
+    addresses,
+    categories,
+    products,
+    orders,
+    order_items,
+    reviews,
+    posts,
+    likes,
+    drivers,
+    trips,
+)
 """The reference application's tables that its read models use, and what they refer to."""
 
 TABLES: tuple[Table, ...] = (d, x, y, m, t, u, c, p, *APPLICATION)
@@ -184,17 +208,33 @@ DOMAINS: dict[str, dict[str, Sequence[Value]]] = {
     "orders": {
         "order_id": UUIDS[:3],
         "user_id": UUIDS[:2],
-        "status": some("placed", "paid"),
+        "status": some("placed", "paid", "cancelled"),
         "region": some("eu", "us"),
         "created_at": TIMES[:3],
         "version": some(1, 2),
+    },
+    "addresses": {
+        "address_id": UUIDS[:3],
+        "user_id": UUIDS[:2],
+        "label": some("home", "é%_"),
+        "line": some("1 Way", ""),
+        "city": some("Ely"),
+        "postcode": some("CB7"),
+    },
+    "categories": {"category_id": UUIDS[:2], "name": some("Pens", "Inks")},
+    "order_items": {
+        "order_id": UUIDS[:3],
+        "line_no": some(1, 2),
+        "product_id": UUIDS[:2],
+        "quantity": some(1, 3),
+        "unit_price": some(Decimal("0.00"), Decimal("9.99")),
     },
     "products": {
         "product_id": UUIDS[:2],
         "name": some("Pen", "Ink"),
         "description": some("", "blue"),
         "price": some(Decimal("0.00"), Decimal("12.50")),
-        "category_id": (NULL,),
+        "category_id": (*UUIDS[:2], NULL),
         "version": some(1, 2),
     },
     "reviews": {
