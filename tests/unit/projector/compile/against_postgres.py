@@ -174,9 +174,15 @@ def _literal(kind: ValueType, sql_type: str, value: Any) -> str:
     return f"'{value}'::{sql_type}"
 
 
+def written(text: str) -> ColumnElement[Any]:
+    """An example of the catalogue, evaluated."""
+    expression: ColumnElement[Any] = eval(text, NAMES)
+    return expression
+
+
 def example(text: str) -> ColumnElement[Any]:
     """The SQLAlchemy expression that an example of the catalogue writes."""
-    expression: ColumnElement[Any] = eval(text, NAMES)
+    expression = written(text)
     # BETWEEN has no type of its own in SQLAlchemy.
     return type_coerce(expression, Boolean) if isinstance(expression.type, NullType) else expression
 
@@ -219,6 +225,23 @@ def _there(
         return run(tuples)
     except psycopg.Error:
         return [_error_or(lambda one=one: run([one])[0]) for one in tuples]
+
+
+def there(
+    postgres: psycopg.Connection[Any], program: Program, model: ReadModel, rows: dict[int, dict[str, Any]]
+) -> dict[int, Any]:
+    """Column r of the model by its id, over rows of the sample by theirs, in replica form."""
+    used = [name for name in program.tables["public.v"].columns if name != "id"]
+    types = {name: (value_type(c[name].type), c[name].type.compile(dialect=DIALECT)) for name in used}
+    tuples = [
+        f"({at}" + "".join(f", {_literal(*types[name], row[name])}" for name in used) + ")" for at, row in rows.items()
+    ]
+    result = _result("w.r", model.columns["r"])
+    query = (
+        f"WITH v({', '.join(['id', *used])}) AS (VALUES {', '.join(tuples)}) SELECT w.id, {result}"
+        f" FROM ({text_of(model.select)}) AS w"
+    )
+    return {at: _plain(value) for at, value in postgres.execute(query.encode()).fetchall()}
 
 
 def _result(column: str, kind: ValueType) -> str:
