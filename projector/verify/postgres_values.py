@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy import types as sa
 
 from projections.document_values import from_postgres
-from projections.values import Kind, ValueType, value_type
+from projections.values import Kind, ValueType
 from projector.compile.functions import (
     DATE_INFINITY,
     DATE_NEGATIVE_INFINITY,
@@ -51,16 +51,18 @@ _INTERVAL = (
 _ELEMENTS = (sa.Integer, sa.String, sa.Boolean, sa.Uuid, sa.Enum, sa.Numeric)
 
 
-def comparable(column_type: sa.TypeEngine[Any]) -> bool:
+def comparable(kind: ValueType, column_type: sa.TypeEngine[Any]) -> bool:
     """Whether a column can be brought to replica form from Postgres exactly; a few kinds of array can't."""
-    if value_type(column_type).kind is not Kind.ARRAY or not isinstance(column_type, sa.ARRAY):
+    if kind.kind is not Kind.ARRAY or not isinstance(column_type, sa.ARRAY):
         return True
     return isinstance(column_type.item_type, _ELEMENTS) and not isinstance(column_type.item_type, sa.Float)
 
 
-def expression(column: str, column_type: sa.TypeEngine[Any]) -> str:
-    """SQL that gives a column (already quoted) in replica form, or in the form that `reader` finishes."""
-    kind = value_type(column_type)
+def expression(column: str, kind: ValueType, column_type: sa.TypeEngine[Any]) -> str:
+    """SQL that gives a column (already quoted) in replica form, or in the form that `reader` finishes.
+
+    column_type: SQLAlchemy's, which knows an array's elements; it may not know what the SQL computes.
+    """
     match kind.kind:
         case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
             return _MICROS.format(column)

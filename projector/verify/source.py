@@ -24,7 +24,6 @@ from command_api.lsn import Lsn
 from command_api.process.postgres_login import refusal
 from projections.cassandra_table import cassandra_table
 from projections.read_model import ReadModel
-from projections.values import value_type
 from projector.verify.errors import SourceError
 from projector.verify.postgres_values import SESSION, comparable, expression, literal, reader
 
@@ -44,16 +43,15 @@ class Selection:
 
     def __init__(self, model: ReadModel) -> None:
         types = {str(column.name): column.type for column in model.select.selected_columns}
-        self.columns = tuple(name for name in cassandra_table(model, "any").columns if comparable(types[name]))
+        kinds = cassandra_table(model, "any").columns
+        self.columns = tuple(name for name, kind in kinds.items() if comparable(kind, types[name]))
         self.left_out = tuple(name for name in types if name not in self.columns)
-        self._key = [(name, value_type(types[name])) for name in model.key]
-        converted = ", ".join(expression(f'v."{name}"', types[name]) for name in self.columns)
+        self._key = [(name, kinds[name]) for name in model.key]
+        converted = ", ".join(expression(f'v."{name}"', kinds[name], types[name]) for name in self.columns)
         text = str(model.select.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
         self.all = f"SELECT {converted} FROM ({text}) AS v"
         self._readers = [
-            (place, convert)
-            for place, name in enumerate(self.columns)
-            if (convert := reader(value_type(types[name]))) is not None
+            (place, convert) for place, name in enumerate(self.columns) if (convert := reader(kinds[name])) is not None
         ]
 
     def of(self, keys: Sequence[Row]) -> str:
