@@ -52,7 +52,9 @@ WRONGS = [
         "command-api serve": ("postgres",),
         "relay setup": ("postgres", "kafka"),
         "relay run": ("postgres", "kafka"),
-        "projector setup": ("cassandra",),
+        "projector setup": ("cassandra", "postgres"),
+        "projector refresh --scheduled": ("postgres",),
+        "projector refresh category_report": ("postgres",),
         "projector run": ("kafka", "cassandra"),
         "read-api serve": ("cassandra",),
     }.items()
@@ -226,10 +228,14 @@ def _wrong(servers: SecuredServers, command: str, server: str, kind: str) -> tup
         "LOCKSTEP_PROJECTOR__REPLICA": str(servers.folder / f"{uuid.uuid4()}.sqlite"),
         "LOCKSTEP_READ_API__PORT": "0",
         "LOCKSTEP_COMMAND_API__PORT": "0",
+        "LOCKSTEP_REFRESH__METRICS_PORT": "0",
     }
     password, authority = kind == "password", str(servers.other_ca)
+    if command == "projector setup" and server == "postgres":
+        own |= _cassandra_login(servers, "setup")  # it makes the keyspace first
     if server == "postgres":
-        role = {"relay run": "relay", "command-api serve": "command_api"}.get(command, "admin")
+        roles = {"relay run": "relay", "command-api serve": "command_api"}
+        role = "refresher" if "refresh" in command else roles.get(command, "admin")
         user = "postgres" if role == "admin" else f"lockstep_{role}"
         broken = {"password": WRONG} if password else {"sslrootcert": authority}
         own[f"LOCKSTEP_POSTGRES__{role.upper()}"] = servers.conninfo(role, user, **broken)
