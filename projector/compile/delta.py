@@ -23,7 +23,7 @@ from projector.compile.agreement import compare
 from projector.compile.expression import Column, Expression, Resolver, equalities, identifier
 from projector.compile.names import WEIGHT, delta_name, images_name
 from projector.compile.order import Source, from_items
-from projector.compile.relation import ROWS, Grouped, GroupKey, Lookups, Occurrence, own_side, settled
+from projector.compile.relation import ROWS, Grouped, GroupKey, Lookups, Measure, Occurrence, own_side, settled
 
 
 class Face(Enum):
@@ -116,10 +116,7 @@ def _statement(group: Grouped, faces: tuple[Face, ...], several: dict[int, Group
     conditions += [
         f"{key} IS NOT NULL" for key, at in zip(keys, group.keys, strict=True) if _may_be_null(at, absent | lost)
     ]
-    sums = [
-        f"SUM({weight})" if measure.name == ROWS else f"SUM({weight} * {measure.expression.sql(resolver(-1))})"
-        for measure in group.measures
-    ]
+    sums = [_sum(weight, measure, measure.expression.sql(resolver(-1))) for measure in group.measures]
     if any(isinstance(o.table, Grouped) for o in group.occurrences):  # images that are just a key sum to NULL
         sums = [f"COALESCE({total}, 0)" for total in sums]
     sources = [
@@ -142,6 +139,15 @@ def _statement(group: Grouped, faces: tuple[Face, ...], several: dict[int, Group
         tables=frozenset(source.table for source in sources if source.images),
         looked_up=looked_up,
     )
+
+
+def _sum(weight: str, measure: Measure, value: str) -> str:
+    if measure.name == ROWS:
+        return f"SUM({weight})"
+    if "pg_" not in value:
+        return f"SUM({weight} * {value})"
+    # A function may fail on a row; on one that was corrected before the batch ended it must not.
+    return f"SUM(CASE {weight} WHEN 0 THEN 0 ELSE {weight} * {value} END)"
 
 
 def _accumulate(group: Grouped, names: tuple[str, ...]) -> str:

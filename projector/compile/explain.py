@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from projector.compile.expression import Expression
+from projector.compile.group_program import GroupProgram
 from projector.compile.program import ModelProgram, Program
 
 
@@ -19,7 +21,7 @@ def _lines(program: Program, model: ModelProgram) -> Iterator[str]:
     yield "  the key finds its row by: " + ", then ".join(
         f"{lookup.occurrence.table.fullname}({', '.join(lookup.columns)})" for lookup in model.lookups
     )
-    used = {analysis.occurrences[c.occurrence].table.fullname for c in analysis.columns()}
+    used = {table.fullname for table in analysis.source_tables()}
     for table in program.tables.values():
         if table.fullname not in used:
             continue
@@ -33,8 +35,36 @@ def _lines(program: Program, model: ModelProgram) -> Iterator[str]:
                 together = sorted(statement.tables - {table.fullname})
                 yield f"  a change{' together with ' + ', '.join(together) if together else ''} looks up {looked_up or 'nothing'}:"
                 yield f"    {statement.sql}"
+    for group in (group for group in program.groups if group.name in {g.fullname for g in analysis.groups()}):
+        yield from _group_lines(group)
+        for statement in model.touch:
+            if group.name in statement.tables:
+                yield "  a touched group touches:"
+                yield f"    {statement.sql}"
     yield ""
     yield "each touched key is then written whole:"
     yield f"    {model.recompute.present}"
     yield "or deleted, when it has no row:"
     yield f"    {model.recompute.absent}"
+
+
+def _group_lines(group: GroupProgram) -> Iterator[str]:
+    yield ""
+    yield f"state of each group, {group.name!r}:"
+
+    def text(expression: Expression) -> str:
+        return expression.sql(lambda index, name: f"{group.group.occurrences[index].alias}.{name}")
+
+    yield "  rows of " + ", ".join(f"{o.table.fullname} as {o.alias}" for o in group.group.occurrences)
+
+    for key in group.group.keys:
+        yield f"  {key.name}: grouped by {text(key.expression)}"
+    for measure in group.group.measures:
+        yield f"  {measure.name}: sum of {text(measure.expression)}"
+    for extreme in group.group.extremes:
+        yield f"  {extreme.name}: the {'last' if extreme.last else 'first'} of {extreme.entries.fullname!r}"
+    for distinct in group.group.distincts:
+        yield f"  {distinct.name}: the number of {distinct.entries.fullname!r}"
+    for delta in group.statements:
+        yield f"  a change of {' and '.join(sorted(delta.tables))} adds to it:"
+        yield f"    {delta.sql}"
