@@ -74,6 +74,8 @@ def expression(column: str, kind: ValueType, column_type: sa.TypeEngine[Any]) ->
             return _INTERVAL.format(column)
         case Kind.NUMERIC if kind.scale is not None:
             return f"trim_scale({column} * 1{'0' * kind.scale})::text"
+        case Kind.INTEGER:
+            return f"{column}::bigint"  # a sum of bigints is numeric there
         case Kind.BOOLEAN:
             return f"{column}::int"
         case Kind.NUMERIC | Kind.UUID | Kind.JSON | Kind.DOCUMENT:

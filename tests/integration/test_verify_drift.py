@@ -6,6 +6,7 @@ import secrets
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import psycopg
 import pytest
@@ -16,8 +17,9 @@ from command_api.process.settings import Settings
 from command_api.tables import orders, users
 from tests.e2e import compare
 from tests.e2e.pipeline import Pipeline, wait_for
+from tests.e2e.transactions import Source
 from tests.integration.verification import VIEWS, Damage, changing, place_orders, settle, verify
-from tests.oracle import schema
+from tests.oracle import schema, views
 
 DAMAGED = {model.name: model for model in projections.READ_MODELS if "region" in model.columns}
 
@@ -50,6 +52,31 @@ def test_nothing_is_reported_falsely_while_keys_come_and_go(pipeline: Pipeline) 
             assert set(outcome.reports) == {model.name for model in VIEWS}
             compared += sum(report["rows"] for report in outcome.reports.values())
     assert compared, f"seed {seed}: every read model was empty"
+
+
+@pytest.mark.timeout(300)
+def test_values_of_every_kind_are_taken_for_equal(pipeline: Pipeline, cassandra_session: Session) -> None:
+    seed = secrets.randbits(32)
+    admin = pipeline.settings.postgres.admin.get_secret_value()
+    names = tuple(f"public.{table.name}" for table in schema.TABLES)
+    pipeline.settings = pipeline.with_settings(
+        relay={"metadata": "tests.oracle.schema:METADATA", "tables": names},
+        projector={"read_models": "tests.oracle.views:VIEWS", "metadata": "tests.oracle.schema:METADATA"},
+    )
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute("set timezone = 'UTC'")
+        compare.create_tables(connection, schema.METADATA)
+        source = Source(connection, schema.TABLES, schema.DOMAINS, Random(seed), {}, alone=False)
+        for _ in range(150):
+            source.transaction()
+    pipeline.set_up()
+    with pipeline.running("relay", "projector"):
+        settle(pipeline, cassandra_session, views.VIEWS)
+        outcome = verify(pipeline, "--all", "--json", seconds=200)
+    assert outcome.status == 0, f"seed {seed}: {outcome.said[-6_000:]}"
+    assert set(outcome.reports) == {model.name for model in views.VIEWS}
+    assert not any(report["left_out"] or report["moving"] for report in outcome.reports.values())
+    assert sum(report["rows"] > 0 for report in outcome.reports.values()) > len(views.VIEWS) // 2, f"seed {seed}"
 
 
 @pytest.mark.timeout(240)
