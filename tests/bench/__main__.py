@@ -18,7 +18,7 @@ from rich.table import Table
 
 from command_api.process.logging import configure_logging
 from command_api.process.settings import Cassandra, Kafka, Postgres, Settings
-from tests.bench import lag, projector, relay, writer
+from tests.bench import lag, projector, relay, verify, writer
 
 TARGETS = {
     "projector_vs_driver": "≥ 1.3",
@@ -32,12 +32,15 @@ TARGETS = {
     "lag_p99_ms": "≤ 40",
     "projector_rss_mb": "≤ 250",
     "growth_ratio": "≥ 0.85",
+    "verify_rows_per_s": "",
+    "verify_rss_growth_mb": "",
 }
 PARTS: dict[str, Callable[[Settings], dict[str, float]]] = {
     "relay": relay.measure,
     "writer": writer.measure,
     "projector": projector.measure,
     "lag": lag.measure,
+    "verify": verify.measure,
 }
 
 
