@@ -32,6 +32,11 @@ TARGETS = {
     "lag_p99_ms": "≤ 40",
     "projector_rss_mb": "≤ 250",
     "growth_ratio": "≥ 0.85",
+    "aggregate_changes_per_s": "≥ 60,000",
+    "aggregate_hot_over_cold": "≥ 0.7",
+    "aggregate_group_cost_ratio": "0.67 to 1.5",
+    "product_page_read_p50_ms": "≤ 2",
+    "product_page_speedup": "≥ 50",
     "verify_rows_per_s": "",
     "verify_rss_growth_mb": "",
 }
@@ -40,6 +45,8 @@ PARTS: dict[str, Callable[[Settings], dict[str, float]]] = {
     "writer": writer.measure,
     "projector": projector.measure,
     "lag": lag.measure,
+    "aggregates": aggregates.measure,
+    "reads": reads.measure,
     "verify": verify.measure,
 }
 
