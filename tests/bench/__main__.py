@@ -18,7 +18,7 @@ from rich.table import Table
 
 from command_api.process.logging import configure_logging
 from command_api.process.settings import Cassandra, Kafka, Postgres, Settings
-from tests.bench import lag, projector, relay, verify, writer
+from tests.bench import aggregates, lag, projector, reads, relay, verify, writer
 
 TARGETS = {
     "projector_vs_driver": "≥ 1.3",
