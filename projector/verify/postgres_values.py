@@ -32,6 +32,9 @@ SESSION = {
     "IntervalStyle": "postgres",
     "extra_float_digits": "1",
     "bytea_output": "hex",
+    # A large table takes its time, and the reading transaction is idle while coverage is waited for.
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
 }
 _MICROS = (
     "CASE WHEN {0} = 'infinity' THEN 9223372036854775807 WHEN {0} = '-infinity' THEN -9223372036854775808"

@@ -55,13 +55,19 @@ class Selection:
         ]
 
     def of(self, keys: Sequence[Row]) -> str:
-        """The same for the rows with these keys alone."""
+        """The same for the rows with these keys alone.
+
+        Each key column is restricted by itself too: whichever of them has an index, it serves, and without any the
+        server looks values up in a hash before it compares whole keys.
+        """
+        literals = [[literal(value, kind) for value, (_, kind) in zip(key, self._key, strict=True)] for key in keys]
+        columns = [
+            f'v."{name}" IN ({", ".join(dict.fromkeys(key[place] for key in literals))})'
+            for place, (name, _) in enumerate(self._key)
+        ]
         names = ", ".join(f'v."{name}"' for name, _ in self._key)
-        rows = ", ".join(
-            "(" + ", ".join(literal(value, kind) for value, (_, kind) in zip(key, self._key, strict=True)) + ")"
-            for key in keys
-        )
-        return f"{self.all} WHERE ({names}) IN ({rows})"
+        whole = ", ".join(f"({', '.join(key)})" for key in literals)
+        return f"{self.all} WHERE {' AND '.join(columns)} AND ({names}) IN ({whole})"
 
     def finish(self, rows: list[Row]) -> list[Row]:
         """Rows as they come from the server, in replica form."""

@@ -62,6 +62,20 @@ def test_what_can_not_be_verified_ends_with_two(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.timeout(180)
+def test_every_reference_read_model_can_be_verified(pipeline: Pipeline) -> None:
+    place_orders(pipeline, 30)
+    pipeline.set_up()
+    with pipeline.running("relay", "projector"):
+        outcome = verify(pipeline, "--all", "--json")
+        assert outcome.status == 0, outcome.said[-3_000:]
+        assert set(outcome.reports) == {model.name for model in projections.READ_MODELS}
+        assert outcome.reports["order_by_id"]["rows"] == 30
+        assert not any(report["left_out"] for report in outcome.reports.values())
+        text = verify(pipeline, "order_by_id", "orders_by_user").said
+        assert re.search(r"^order_by_id: 30 rows at [0-9A-F]+/[0-9A-F]+, [0-9.]+ s: equal$", text, re.MULTILINE)
+
+
+@pytest.mark.timeout(180)
 def test_a_sample_is_the_same_partitions_on_both_sides(pipeline: Pipeline, cassandra_session: Session) -> None:
     place_orders(pipeline, 2_000)
     pipeline.set_up()

@@ -21,7 +21,7 @@ from tests.e2e.transactions import Source
 from tests.integration.verification import VIEWS, Damage, changing, place_orders, settle, verify
 from tests.oracle import schema, views
 
-DAMAGED = {model.name: model for model in projections.READ_MODELS if "region" in model.columns}
+DAMAGED = {model.name: model for model in projections.READ_MODELS if {"region", "user_name"} <= model.columns.keys()}
 
 
 @pytest.fixture
