@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.oracle.lives import summary
 from tests.oracle.postgres import Reference
 from tests.oracle.schema import TABLES
 from tests.oracle.views import MODELS
@@ -21,3 +22,11 @@ def reference(stack: Stack) -> Iterator[Reference]:
     made = Reference(stack.postgres_admin, TABLES, MODELS)
     yield made
     made.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the random lives of this session have tried."""
+    for number, line in enumerate(summary(MODELS)):
+        if not number:
+            terminalreporter.section("oracle")
+        terminalreporter.write_line(line)

@@ -62,6 +62,7 @@ class Reference:
         self._connection = psycopg.connect(conninfo, autocommit=True)
         self._tables = tables
         self._models = {model.name: model for model in models}
+        self._shapes = {model.name: _shape(model) for model in models}
         self._connection.execute("SET TimeZone = 'UTC'; SET client_min_messages = warning")
         for table in tables:
             copy = table.to_metadata(type(table.metadata)())
@@ -88,7 +89,7 @@ class Reference:
         while True:
             if cursor.description is not None:
                 model = next(waiting)
-                found[model.name] = _keyed(model, cursor.fetchall())
+                found[model.name] = _keyed(model, cursor.fetchall(), *self._shapes[model.name])
             if not cursor.nextset():
                 return found
 
@@ -114,10 +115,13 @@ class Reference:
         return f"SELECT {converted} FROM ({text_of(model.select)}) AS v"
 
 
-def _keyed(model: ReadModel, rows: list[tuple[Any, ...]]) -> Rows:
-    width = len(model.key)
+def _shape(model: ReadModel) -> tuple[int, list[ValueType]]:
+    """(number of key columns, the types of all, key first)."""
     names = [*model.key, *(name for name in model.columns if name not in model.key)]
-    kinds = [model.columns[name] for name in names]
+    return len(model.key), [model.columns[name] for name in names]
+
+
+def _keyed(model: ReadModel, rows: list[tuple[Any, ...]], width: int, kinds: list[ValueType]) -> Rows:
     keyed: Rows = {}
     for row in rows:
         plain = tuple(map(plain_value, row, kinds))

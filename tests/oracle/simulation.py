@@ -50,39 +50,47 @@ class Rules:
     assembler: Callable[[int], Assembler] = Assembler
 
 
+class Replica(NamedTuple):
+    """A worker's volume, and what it steps with: made together, because that takes longer than most runs."""
+
+    connection: sqlite3.Connection
+    step: Step
+
+
 class Models:
-    """Compiled read models with a few empty replicas kept ready, because making one takes longer than most runs."""
+    """Compiled read models with a few empty replicas kept ready."""
 
     def __init__(
         self, models: Sequence[ReadModel], change: Callable[[Program], Program] = lambda program: program
     ) -> None:
         self.models = tuple(models)
         self.program = change(compile_models(models))
-        self._spare: list[sqlite3.Connection] = []
+        self._spare: list[Replica] = []
         self.tables = tuple(
             {table.name: table for m in self.program.models for table in m.analysis.source_tables()}.values()
         )
 
-    def replica(self) -> sqlite3.Connection:
+    def replica(self) -> Replica:
         """An empty replica."""
         if not self._spare:
-            return open_replica(None, self.program, "log")
-        connection = self._spare.pop()
+            connection = open_replica(None, self.program, "log")
+            return Replica(connection, Step(connection, self.program))
+        replica = self._spare.pop()
         for table in (*self.program.tables.values(), *(group.group for group in self.program.groups)):
-            connection.execute(f'DELETE FROM main."{table.fullname}"')
-        write_position(connection, Position())
-        return connection
+            replica.connection.execute(f'DELETE FROM main."{table.fullname}"')
+        write_position(replica.connection, Position())
+        return replica
 
-    def give_back(self, connection: sqlite3.Connection) -> None:
+    def give_back(self, replica: Replica) -> None:
         """Take a replica back, in whatever state."""
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        self._spare.append(connection)
+        if replica.connection.in_transaction:
+            replica.connection.execute("ROLLBACK")
+        self._spare.append(replica)
 
     def close(self) -> None:
         """Close what was kept."""
-        for connection in self._spare:
-            connection.close()
+        for replica in self._spare:
+            replica.connection.close()
 
 
 @dataclass
@@ -119,7 +127,7 @@ class Worker:
 
     def __init__(self, world: World, rng: Random, rules: Rules) -> None:
         self._world, self._rng, self._rules = world, rng, rules
-        self._connection = world.models.replica()
+        self._take(world.models.replica())
         self._known: list[dict[Any, Any]] = [{} for _ in world.store]
         self._known_committed = self._known
         self._pending: list[Write] = []
@@ -130,12 +138,12 @@ class Worker:
 
     def close(self) -> None:
         """The process and its volume are gone."""
-        self._world.models.give_back(self._connection)
+        self._world.models.give_back(self._replica)
 
     def lose_volume(self) -> None:
         """The replica is gone: it is rebuilt silently up to what is published."""
         self.close()
-        self._connection = self._world.models.replica()
+        self._take(self._world.models.replica())
         self._known_committed = [{} for _ in self._world.store]
         self._silent_below = self._world.published
         self._restart()
@@ -161,12 +169,15 @@ class Worker:
         while self.advance():
             pass
 
+    def _take(self, replica: Replica) -> None:
+        self._replica = replica
+        self._connection, self._step = replica
+
     def _restart(self) -> None:
         position = read_position(self._connection)
         self._position = position
         self._next = position.offset
         self._assembler = self._rules.assembler(position.lsn)
-        self._step = Step(self._connection, self._world.models.program)
         self._step.reset()
         self._pending, self._in_batch = [], False
         self._known = [dict(known) for known in self._known_committed]

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 
 from projections import INCREMENTAL
 from projections.read_model import ReadModel
+from projector.replica import images
+from tests.oracle.lives import LEAST, LIVES
 from tests.oracle.postgres import Reference
 from tests.oracle.simulation import Models, difference
 from tests.oracle.views import MODELS, VIEWS
 
-RUNS = 100 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
+RUNS = 180 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))
 SEEDS: tuple[tuple[str, int], ...] = (
     ("inner_join", 0),
@@ -48,27 +50,46 @@ def compiled(group: str) -> Models:
     return Models(GROUPS[group])
 
 
+def live(group: str, seed: int, reference: Reference) -> None:
+    """One random life; fails with its seed."""
+    LIVES[group] += 1
+    found = difference(Random(seed), compiled(group), reference)
+    assert found is None, f"seed {seed}: {found}"
+
+
 @pytest.mark.parametrize("name", BY_NAME)
 def test_random_lives_converge(name: str, reference: Reference) -> None:
     """One model at a time, a fixed range of seeds."""
     for seed in range(FIRST, FIRST + RUNS):
-        found = difference(Random(seed), compiled(name), reference)
-        assert found is None, f"seed {seed}: {found}"
+        live(name, seed, reference)
 
 
-@pytest.mark.parametrize("group", ["all views", "reference application"])
-def test_models_that_share_a_replica_converge(group: str, reference: Reference) -> None:
-    """All at once: their tables, images and batches are shared."""
-    for seed in range(FIRST, FIRST + RUNS):
-        found = difference(Random(seed), compiled(group), reference)
-        assert found is None, f"seed {seed}: {found}"
+@pytest.mark.parametrize("name", BY_NAME)
+def test_batches_that_are_taken_in_parts_converge(
+    name: str, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of more changes than memory should hold reaches the replica in parts, with images of its own each time."""
+    monkeypatch.setattr(images, "PART", 2)
+    for seed in range(FIRST, FIRST + RUNS // 10):
+        live(name, seed, reference)
+
+
+@pytest.mark.parametrize(("group", "share"), [("all views", 10), ("reference application", 1)])
+def test_models_that_share_a_replica_converge(group: str, share: int, reference: Reference) -> None:
+    """All at once: their tables, images, groups and batches are shared."""
+    for seed in range(FIRST, FIRST + RUNS // share):
+        live(group, seed, reference)
+
+
+def test_there_are_enough_lives() -> None:
+    """What is said of the oracle holds for the runs above."""
+    assert len(BY_NAME) * (RUNS + RUNS // 10) >= LEAST
 
 
 @pytest.mark.parametrize(("name", "seed"), SEEDS)
 def test_seeds_that_failed_once(name: str, seed: int, reference: Reference) -> None:
     """Kept for good."""
-    found = difference(Random(seed), compiled(name), reference)
-    assert found is None, found
+    live(name, seed, reference)
 
 
 @settings(
@@ -80,5 +101,6 @@ def test_seeds_that_failed_once(name: str, seed: int, reference: Reference) -> N
 @given(group=st.sampled_from(sorted(GROUPS)), rng=st.randoms(use_true_random=False, note_method_calls=False))
 def test_generated_lives_converge(group: str, rng: Random, reference: Reference) -> None:
     """Hypothesis makes every choice, so that what fails is shrunk to the few changes and steps that matter."""
+    LIVES[group] += 1
     found = difference(rng, compiled(group), reference, most_commits=6)
     assert found is None, found

@@ -28,8 +28,11 @@ from sqlalchemy import (
 
 from projections import INCREMENTAL
 from projections.read_model import ReadModel, descending
+from tests.oracle.adverse_groups import ADVERSE_GROUPS
+from tests.oracle.adverse_subqueries import ADVERSE_SUBQUERIES
 from tests.oracle.grouped_views import GROUPED_VIEWS
 from tests.oracle.schema import c, d, m, p, t, u, x, y
+from tests.oracle.subquery_views import SUBQUERY_VIEWS
 
 x1, x2, x3 = x.alias("x1"), x.alias("x2"), x.alias("x3")
 d2 = d.alias("d2")
@@ -377,5 +380,8 @@ BY_UUID = ReadModel(
 VIEWS: tuple[ReadModel, ...] = (
     *(value for value in list(globals().values()) if isinstance(value, ReadModel)),
     *GROUPED_VIEWS,
+    *SUBQUERY_VIEWS,
+    *ADVERSE_GROUPS,
+    *ADVERSE_SUBQUERIES,
 )
 MODELS: tuple[ReadModel, ...] = (*VIEWS, *INCREMENTAL)

@@ -1,0 +1,23 @@
+"""How many random lives a session has run, and how many constructs they tried: what the terminal says at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from projections.read_model import ReadModel
+from tests.oracle.constructs import CONSTRUCTS, covering
+
+LIVES: Counter[str] = Counter()
+"""Read model (or the name of several that share a replica) to lives, in this process."""
+LEAST = 20_000
+"""The lives that `make test` runs through the pure core."""
+
+
+def summary(models: tuple[ReadModel, ...]) -> Iterator[str]:
+    """Lines about this session's lives; none when there were none."""
+    if LIVES:
+        have = covering([model for model in models if LIVES[model.name]])
+        tried = [name for name, names in have.items() if names]
+        yield f"{LIVES.total():,} random lives of {len(LIVES)} read models and groups of them, each equal to its SQL at every cut"
+        yield f"{len(tried)} of {len(CONSTRUCTS)} constructs covered: {', '.join(tried)}"
