@@ -55,19 +55,15 @@ class Selection:
         ]
 
     def of(self, keys: Sequence[Row]) -> str:
-        """The same for the rows with these keys alone.
+        """The same for the rows with these keys, and a few more: each key column is restricted by itself.
 
-        Each key column is restricted by itself too: whichever of them has an index, it serves, and without any the
-        server looks values up in a hash before it compares whole keys.
+        Whichever column has an index, it serves; a list of whole keys would be planned as hundreds of alternatives.
         """
-        literals = [[literal(value, kind) for value, (_, kind) in zip(key, self._key, strict=True)] for key in keys]
         columns = [
-            f'v."{name}" IN ({", ".join(dict.fromkeys(key[place] for key in literals))})'
-            for place, (name, _) in enumerate(self._key)
+            f'v."{name}" IN ({", ".join(dict.fromkeys(literal(key[place], kind) for key in keys))})'
+            for place, (name, kind) in enumerate(self._key)
         ]
-        names = ", ".join(f'v."{name}"' for name, _ in self._key)
-        whole = ", ".join(f"({', '.join(key)})" for key in literals)
-        return f"{self.all} WHERE {' AND '.join(columns)} AND ({names}) IN ({whole})"
+        return f"{self.all} WHERE {' AND '.join(columns)}"
 
     def finish(self, rows: list[Row]) -> list[Row]:
         """Rows as they come from the server, in replica form."""
@@ -102,7 +98,7 @@ class Snapshot:
                 yield selection.finish(rows)
 
     def rows_of(self, selection: Selection, keys: Sequence[Row]) -> list[Row]:
-        """The rows with these keys. Raises SourceError."""
+        """The rows with these keys, and perhaps others. Raises SourceError."""
         with _translated("the select() failed"):
             return selection.finish(self._connection.execute(selection.of(keys).encode()).fetchall())
 
