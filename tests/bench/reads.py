@@ -49,8 +49,8 @@ SELECT lpad(to_hex(n), 32, '0')::uuid, 'product ' || n, 'as good as number ' || 
        '00000000-0000-0000-0000-00000000000c'
 FROM generate_series(1, {products} + 1) AS n;
 INSERT INTO reviews (review_id, product_id, user_id, rating, body)
-SELECT gen_random_uuid(), lpad(to_hex(CASE WHEN n <= {hot} THEN 1 ELSE 2 + n % {products} END), 32, '0')::uuid,
-       gen_random_uuid(), 1 + n * 7919 % 5, 'does what it says, and came in one piece'
+SELECT lpad(to_hex(n), 32, '0')::uuid, lpad(to_hex(CASE WHEN n <= {hot} THEN 1 ELSE 2 + n % {products} END), 32, '0')::uuid,
+       lpad(to_hex(n), 32, '0')::uuid, 1 + n / 7 % 5, 'does what it says, and came in one piece'
 FROM generate_series(1, {hot} + 10 * {products}) AS n
 """
 
