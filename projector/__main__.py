@@ -33,6 +33,7 @@ from projector.compile.errors import CompileError
 from projector.compile.explain import explain as explained
 from projector.compile.program import Program, compile_models
 from projector.configured import ConfigurationError, load_read_models
+from projector.coverage import Target
 from projector.metrics import WorkerMetrics
 from projector.refresh.errors import RefreshError
 from projector.refresh.pseudo_tables import set_up_refresh
@@ -44,7 +45,7 @@ from projector.setup import SetupError, set_up, statements
 from projector.setup import reset as reset_models
 from projector.verify.command import verify
 from projector.verify.sampler import sampling
-from projector.worker import Target, Worker, WorkerError
+from projector.worker import Slices, Worker, WorkerError
 
 _log = get_logger("projector")
 app = typer.Typer(
@@ -274,6 +275,7 @@ def _work(
                 metrics=metrics,
                 stop=stop,
                 max_batch_changes=chosen.max_batch_changes,
+                slices=Slices(above=chosen.put_aside_above, keys=chosen.slice_keys, share=chosen.slice_share),
             )
             try:
                 worker.run()

@@ -69,6 +69,24 @@ class WorkerMetrics:
         self.retries = Counter(
             "projection_retries", "Batches that Cassandra did not take at once", ("kind",), registry=registry
         )
+        self.sliced = Counter(
+            "projection_sliced_keys",
+            "Keys recomputed because a change of their parent was put aside",
+            model,
+            registry=registry,
+        )
+        self.put_aside_changes = Gauge(
+            "projection_put_aside_changes", "Changes that fan out and are being worked off", model, registry=registry
+        )
+        self.put_aside_keys = Gauge(
+            "projection_put_aside_keys", "Keys that those changes have left", model, registry=registry
+        )
+        self.put_aside_seconds = Gauge(
+            "projection_put_aside_seconds",
+            "Time they need at the present rate; NaN until it is known",
+            model,
+            registry=registry,
+        )
         self.repaired = Counter(
             "projection_repaired_keys", "Keys written because a repair asked for it", model, registry=registry
         )
@@ -85,6 +103,12 @@ class WorkerMetrics:
         self.last_error = Gauge(
             "projection_last_error_timestamp_seconds", "Unix time of the last error", registry=registry
         )
+
+    def put_aside(self, model: str, changes: int, keys: int, seconds: float) -> None:
+        """Set what a read model has put aside."""
+        self.put_aside_changes.labels(model).set(changes)
+        self.put_aside_keys.labels(model).set(keys)
+        self.put_aside_seconds.labels(model).set(seconds)
 
     def failed(self) -> None:
         """Note an error."""

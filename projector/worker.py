@@ -32,11 +32,13 @@ from projections.cassandra_table import GC_GRACE_SECONDS, write_timestamp
 from projector.apply.consume import Assembler
 from projector.apply.log import LogReader
 from projector.apply.requests import RequestError, asked
-from projector.apply.step import Step
+from projector.apply.step import MOST_KEYS, Step
 from projector.apply.transaction import Heartbeat, Transaction
 from projector.cassandra.write import Writer
 from projector.compile.program import ModelProgram, Program
+from projector.coverage import Coverage, Target
 from projector.metrics import WorkerMetrics
+from projector.replica.deferred import Since
 from projector.replica.schema import Position, read_position, write_birth, write_position
 from projector.truncations import Truncations
 
@@ -45,6 +47,8 @@ _POLL_SECONDS = 0.2
 _STALE_MICROSECONDS = GC_GRACE_SECONDS * 1_000_000 // 2
 _LOOK_AGAIN_SECONDS = 30.0
 _FEW_RECORDS = 1_000  # so many after the batch in hand, and the worker counts as behind
+_COMMIT_SLICES_EVERY_S = 0.1
+_MOST_SLICE_SECONDS = 1.0  # a share that was not used is not saved up
 _COMMIT_EVERY_S = 2.0  # when behind: a page of the replica that several batches change is written once
 
 Item = Transaction | Heartbeat
@@ -55,12 +59,16 @@ class WorkerError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
-    """Where a worker publishes: the keyspace, the projection's name, the epoch of the source history."""
+class Slices:
+    """How changes that fan out are worked off.
 
-    keyspace: str
-    projection: str
-    epoch: int
+    above: more keys than this through one batch's parents are put aside. keys: so many are touched in a slice.
+    share: of the worker's time, while other changes wait.
+    """
+
+    above: int = MOST_KEYS
+    keys: int = 500
+    share: float = 0.5
 
 
 class Worker:
@@ -77,6 +85,7 @@ class Worker:
         metrics: WorkerMetrics,
         stop: threading.Event,
         max_batch_changes: int,
+        slices: Slices = Slices(),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
@@ -88,7 +97,12 @@ class Worker:
         self._stop = stop
         self._most = max_batch_changes
         self._clock = clock
-        self._step = Step(connection, program)
+        self._step = Step(connection, program, slices.above)
+        self._slices = slices
+        self._sliced = False
+        self._coverage = Coverage(writer, target, metrics, tuple(m.model.name for m in program.models))
+        self._coverage.put_aside = self._step.deferred.progress()
+        self._slice_seconds = 0.0  # that slices may take before other changes have their turn
         self._truncations = Truncations((m.model for m in program.models), metrics.truncated)
         self._position = read_position(connection)
         self._silent_until: dict[str, int] = {}
@@ -136,9 +150,10 @@ class Worker:
         try:
             while not self._stop.is_set():
                 started = time.perf_counter()
-                records = self._log.read(self._most, 0.0 if self._uncommitted else _POLL_SECONDS)
+                put_aside = self._step.deferred.waiting
+                records = self._log.read(self._most, 0.0 if self._uncommitted or put_aside else _POLL_SECONDS)
                 if not records:
-                    self._commit()
+                    self._idle()
                     continue
                 kept = [record for record in records if record[0] not in skipped] if skipped else records
                 items = list(assembler.feed(kept))
@@ -146,6 +161,7 @@ class Worker:
                 for batch in self._cut(items):
                     self._apply(batch)
                 self._read_to = records[-1][0] + 1
+                self._work_off(time.perf_counter() - started)
                 behind = self._lag_records() > _FEW_RECORDS
                 if not behind or time.perf_counter() - self._committed_at > _COMMIT_EVERY_S:
                     self._commit()
@@ -163,12 +179,52 @@ class Worker:
             self._roll_back()
             raise
 
+    # -- what is put aside --------------------------------------------------------------------------------------------
+
+    def _idle(self) -> None:
+        """Nothing to read: commit, or go on with what is put aside."""
+        if not self._step.deferred.waiting:
+            self._commit()
+            return
+        self._slice()
+        if not self._step.deferred.waiting or time.perf_counter() - self._committed_at > _COMMIT_SLICES_EVERY_S:
+            self._commit()
+
+    def _work_off(self, spent: float) -> None:
+        """Give slices their share of the time, of which other changes took `spent` seconds."""
+        share = self._slices.share
+        self._slice_seconds = min(self._slice_seconds + spent * share / (1 - share), _MOST_SLICE_SECONDS)
+        while self._step.deferred.waiting and self._slice_seconds > 0:
+            started = time.perf_counter()
+            self._slice()
+            self._slice_seconds -= time.perf_counter() - started
+
+    def _slice(self) -> None:
+        """One slice, as a batch of its own at the position that the replica has reached."""
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN IMMEDIATE")
+        self._sliced = True
+        with self._metrics.phase_seconds.labels(phase="maintain").time():
+            touched = self._step.slice(self._slices.keys)
+        with self._metrics.phase_seconds.labels(phase="write").time():
+            self._write(self._reached(), touched)
+        for name, number in touched.items():
+            self._metrics.sliced.labels(name).inc(number)
+
+    def _reached(self) -> int:
+        """LSN of the replica's rows as they are now."""
+        return self._uncommitted[-1][-1].lsn if self._uncommitted else self._position.lsn
+
+    def _since(self) -> Since:
+        done = [item for batch in self._uncommitted for item in batch if isinstance(item, Transaction)]
+        return self._reached(), done[-1].committed_at if done else self._position.committed_at
+
     # -- batches ------------------------------------------------------------------------------------------------------
 
     def _cut(self, items: Iterable[Item]) -> Iterator[list[Item]]:
         """Batches that don't straddle a published position."""
         batch: list[Item] = []
-        last = self._uncommitted[-1][-1].lsn if self._uncommitted else self._position.lsn
+        last = self._reached()
         for item in items:
             if batch and any(last <= bound < item.lsn for bound in self._silent_until.values()):
                 yield batch
@@ -186,13 +242,15 @@ class Worker:
         if transactions and self._clock() * 1e6 - transactions[-1].committed_at > _STALE_MICROSECONDS:
             self._look_at_published()
         repairs = asked(transactions, self._models, self._born or 0, self._refused_request)
-        if not self._uncommitted:
+        if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
+        since = self._since() if self._position.applied_lsn else None  # what begins a replica is written anyway
         self._uncommitted.append(batch)
         if not transactions:
             return
         with self._metrics.phase_seconds.labels(phase="maintain").time():
-            touched = self._step.take(transactions, repairs)
+            silent = {m.model.name for m in self._program.models if self._is_silent(m, transactions[-1].lsn)}
+            touched = self._step.take(transactions, repairs, since=since, silent=silent)
         for transaction in transactions:
             transaction.changes.close()
         with self._metrics.phase_seconds.labels(phase="write").time():
@@ -234,19 +292,21 @@ class Worker:
         return [m for m in self._program.models if touched[m.model.name] and not self._is_silent(m, lsn)]
 
     def _commit(self) -> None:
-        """Steps 3 and 4 for all batches since the last commit."""
-        if not self._uncommitted:
+        """Steps 3 and 4 for all batches and slices since the last commit."""
+        if not self._uncommitted and not self._sliced:
             return
         with self._metrics.phase_seconds.labels(phase="write").time():
             self._writer.drain()
         transactions = [item for batch in self._uncommitted for item in batch if isinstance(item, Transaction)]
-        last = self._uncommitted[-1][-1]
-        position = Position(
-            lsn=last.lsn,
-            applied_lsn=transactions[-1].lsn if transactions else self._position.applied_lsn,
-            offset=last.next_offset,
-            committed_at=transactions[-1].committed_at if transactions else self._position.committed_at,
-        )
+        last = self._uncommitted[-1][-1] if self._uncommitted else None
+        position = self._position
+        if last is not None:
+            position = Position(
+                lsn=last.lsn,
+                applied_lsn=transactions[-1].lsn if transactions else position.applied_lsn,
+                offset=last.next_offset,
+                committed_at=transactions[-1].committed_at if transactions else position.committed_at,
+            )
         now = self._clock()
         for transaction in transactions:
             self._metrics.commit_to_written.observe(max(0.0, now - transaction.committed_at / 1e6))
@@ -254,6 +314,7 @@ class Worker:
             write_position(self._connection, position)
             self._connection.execute("COMMIT")
         self._uncommitted.clear()
+        self._sliced = False
         self._committed_at = time.perf_counter()
         self._position = position
         self._publish(position, heartbeat_at=last.at if isinstance(last, Heartbeat) else None)
@@ -264,6 +325,8 @@ class Worker:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self._uncommitted.clear()
+        self._sliced = False
+        self._step.deferred.reread()
 
     def _refused_request(self, error: RequestError) -> None:
         _log.warning("a request in the log can't be carried out, nothing is lost by that", reason=str(error))
@@ -312,42 +375,35 @@ class Worker:
                 )
 
     def _publish(self, position: Position, heartbeat_at: int | None) -> None:
-        target = self._target
-        covered = {
-            m.model.name: position.lsn
-            for m in self._program.models
-            if position.lsn >= self._silent_until.get(m.model.name, 0)
-        }
-        if covered:
-            with self._metrics.phase_seconds.labels(phase="publish").time():
-                self._writer.publish_positions(
-                    covered,
-                    heartbeat_at if heartbeat_at is not None else position.committed_at,
-                    target.epoch,
-                    keyspace=target.keyspace,
-                    projection=target.projection,
-                )
-        for name, lsn in covered.items():
-            self._metrics.covered_lsn.labels(name).set(lsn)
+        deferred = self._step.deferred
+        self._coverage.publish(
+            position.lsn,
+            heartbeat_at if heartbeat_at is not None else position.committed_at,
+            {name for name, lsn in self._silent_until.items() if position.lsn < lsn},
+            deferred.progress() if deferred.waiting or self._coverage.put_aside else {},
+        )
 
     # -- freshness ----------------------------------------------------------------------------------------------------
 
     def _bind_metrics(self) -> None:
         metrics = self._metrics
-        for model in self._program.models:
-            name = model.model.name
-            metrics.lag_seconds.labels(name).set_function(self._lag_seconds)
-            metrics.lag_bytes.labels(name).set_function(lambda: max(0, self._seen_lsn - self._position.lsn))
+        for name in self._models:
+            metrics.lag_seconds.labels(name).set_function(lambda name=name: self._lag_seconds(name))  # type: ignore[misc]
+            metrics.lag_bytes.labels(name).set_function(lambda name=name: self._lag_bytes(name))  # type: ignore[misc]
             metrics.covered_lsn.labels(name).set(self._position.lsn)
-            metrics.written.labels(name)
-            metrics.deleted.labels(name)
-            metrics.repaired.labels(name)
+            for counter in (metrics.written, metrics.deleted, metrics.repaired, metrics.sliced):
+                counter.labels(name)
         metrics.lag_records.set_function(self._lag_records)
 
     def _lag_records(self) -> float:
         return float(max(0, self._log.end() - self._read_to))
 
-    def _lag_seconds(self) -> float:
-        if self._lag_records() == 0:
+    def _lag_bytes(self, name: str) -> int:
+        aside = self._coverage.put_aside.get(name)
+        return max(0, self._seen_lsn - (aside.since if aside else self._position.lsn))
+
+    def _lag_seconds(self, name: str) -> float:
+        aside = self._coverage.put_aside.get(name)
+        if aside is None and self._lag_records() == 0:
             return 0.0
-        return max(0.0, self._clock() - self._position.committed_at / 1e6)
+        return max(0.0, self._clock() - (aside.since_at if aside else self._position.committed_at) / 1e6)

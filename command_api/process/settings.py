@@ -122,6 +122,8 @@ class Projector(Section):
 
     projection: names the worker's positions in Cassandra; one per log and set of read models.
     epoch: of the source history; a new history (restored database) takes the next number.
+    put_aside_above: keys that one batch's changes of parents may touch at once; what finds more is worked off in slices.
+    slice_keys, slice_share: keys of a slice; the share of the worker's time for slices while other changes wait.
     verify_every_s: a worker compares a sample of each read model with its SQL this often; 0 is never.
     verify_sample: percentage of the partitions in such a sample.
     """
@@ -131,6 +133,9 @@ class Projector(Section):
     metadata: str = "command_api.tables:METADATA"
     replica: Path = Path(".local/replica.sqlite")
     epoch: Annotated[int, Field(ge=1, le=2047)] = 1
+    put_aside_above: Annotated[int, Field(ge=0)] = 20_000
+    slice_keys: Annotated[int, Field(ge=1)] = 500
+    slice_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     verify_every_s: Annotated[float, Field(ge=0)] = 0.0
     verify_sample: Annotated[float, Field(gt=0, le=100)] = 1.0
     max_batch_changes: Annotated[int, Field(ge=1)] = 5_000

@@ -9,7 +9,7 @@ A caller that rolls back and takes other batches of the same log gets writes tha
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from projector.apply.transaction import Transaction
@@ -17,11 +17,13 @@ from projector.compile.expression import identifier
 from projector.compile.functions import why_failed
 from projector.compile.names import touched_name
 from projector.compile.program import ModelProgram, Program
+from projector.replica.deferred import Deferred, Since
 from projector.replica.groups import GroupError, Groups
 from projector.replica.images import Images
 
 Row = tuple[Any, ...]
 CHUNK = 2_000
+MOST_KEYS = 20_000
 
 
 class MaintenanceError(RuntimeError):
@@ -31,7 +33,10 @@ class MaintenanceError(RuntimeError):
 class Step:
     """Steps over one replica, one at a time."""
 
-    def __init__(self, connection: sqlite3.Connection, program: Program) -> None:
+    def __init__(self, connection: sqlite3.Connection, program: Program, most_keys: int = MOST_KEYS) -> None:
+        """most_keys: a statement that finds more through a parent's change is put aside."""
+        self.deferred = Deferred(connection, program)
+        self._most_keys = most_keys
         self._connection = connection
         self._program = program
         self._images = Images(connection, program)
@@ -39,11 +44,18 @@ class Step:
         self._touched = dict.fromkeys((model.model.name for model in program.models), 0)
 
     def take(
-        self, transactions: Iterable[Transaction], asked: Mapping[str, Sequence[Row]] | None = None
+        self,
+        transactions: Iterable[Transaction],
+        asked: Mapping[str, Sequence[Row]] | None = None,
+        *,
+        since: Since | None = None,
+        silent: Container[str] = (),
     ) -> dict[str, int]:
         """Apply whole transactions; the number of touched keys by read model. Raises ValueFormatError, MaintenanceError.
 
         asked: keys by read model that are to be written whether or not something touched them.
+        since: the position before the batch, which a read model covers until what the batch puts aside is worked off; None
+        puts nothing aside, and neither do the `silent` read models.
         """
         self._clear()
         for transaction in transactions:
@@ -51,15 +63,25 @@ class Step:
         self._images.flush()
         imaged = self._update_groups(self._images.tables)
         for model in self._program.models:
-            self._touched[model.model.name] = self._touch(model, imaged)
+            later = since if model.model.name not in silent else None
+            self._touched[model.model.name] = self._touch(model, imaged, later)
         for model in self._program.models:
             self._touched[model.model.name] += self._ask(model, (asked or {}).get(model.model.name, ()))
+        return dict(self._touched)
+
+    def slice(self, most: int) -> dict[str, int]:
+        """Touch the next keys of what is put aside: the number by read model, of which at most one has any."""
+        self._clear()
+        found = self.deferred.slice(most)
+        if found is not None:
+            self._touched[found[0].model.name] = found[1]
         return dict(self._touched)
 
     def reset(self) -> None:
         """Forget everything of a batch that was rolled back."""
         self._images.reset()
         self._groups.reset()
+        self.deferred.reread()
         for name in self._touched:
             self._connection.execute(f"DELETE FROM {touched_name(name)}")
             self._touched[name] = 0
@@ -80,11 +102,14 @@ class Step:
         except sqlite3.OperationalError as error:
             raise _explained("with a GROUP BY", error) from error
 
-    def _touch(self, model: ModelProgram, imaged: frozenset[str]) -> int:
-        touched = 0
+    def _touch(self, model: ModelProgram, imaged: frozenset[str], since: Since | None) -> int:
+        touched, name = 0, model.model.name
         try:
             for statement in model.touch:
                 if statement.tables <= imaged:
+                    wide = statement.wide if since is not None else None
+                    if wide and since is not None and self.deferred.put(name, wide, since, self._most_keys):
+                        continue
                     touched += self._connection.execute(statement.sql).rowcount
         except sqlite3.OperationalError as error:
             raise _explained(model.model.name, error) from error

@@ -30,6 +30,7 @@ from projector.compile.expression import Column, Resolver, equalities, identifie
 from projector.compile.names import touched_name
 from projector.compile.order import Source, from_items
 from projector.compile.relation import Occurrence, unique_keys
+from projector.compile.wide import WideStatement, wide_statement
 
 
 class Part(Enum):
@@ -46,11 +47,13 @@ class TouchStatement:
     """tables: full names of the tables that must have images in the batch for the statement to be worth running.
 
     looked_up: (full table name, columns) for each look-up into current rows: an index that the replica needs.
+    wide: the statement in slices, when what it finds may wait.
     """
 
     sql: str
     tables: frozenset[str]
     looked_up: tuple[tuple[str, tuple[str, ...]], ...]
+    wide: WideStatement | None = None
 
 
 def touch_statements(analysis: Analysis) -> tuple[TouchStatement, ...]:
@@ -162,9 +165,21 @@ def _statement(analysis: Analysis, parts: tuple[Part, ...]) -> TouchStatement | 
         items, looked_up = from_items(sources, [term for _, term in owned], read)
     except RefusedError as error:
         raise RefusedModelError(analysis.model.name, error) from error
+    found = f"{items} WHERE {where}" if where else items
+    wide = None
+    if not lost and len(sources) == 2 and sum(source.images for source in sources) == 1:
+        parent, child = sorted((analysis.occurrences[s.index] for s in sources), key=lambda o: not _images_of(parts, o))
+        if not any(parent.index in output.expression.occurrences() for output in analysis.key) and (
+            parent.optional or _is_plain_parent(analysis, parent)
+        ):
+            wide = wide_statement(analysis, parent, child, [term for _, term in owned], found)
     return TouchStatement(
-        sql=f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} FROM {items}"
-        + (f" WHERE {where}" if where else ""),
+        sql=f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} FROM {found}",
         tables=frozenset(source.table for source in sources if source.images),
         looked_up=looked_up,
+        wide=wide,
     )
+
+
+def _images_of(parts: tuple[Part, ...], occurrence: Occurrence) -> bool:
+    return parts[occurrence.index] is Part.IMAGES

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from projector.compile.functions import register
 from projector.compile.program import Program
+from projector.replica.deferred import CREATE as CREATE_DEFERRED
 
-FORMAT = 2
+FORMAT = 3
 PAGE_BYTES = 16 * 1024  # of 4, 8 and 16 KiB the one whose rate fell least with 1,000,000 rows behind it
 CACHE_KIB = 64 * 1024
 IMAGES_CACHE_KIB = 32 * 1024
@@ -136,6 +137,7 @@ def _create(connection: sqlite3.Connection, program: Program, identity: str) -> 
         "INSERT INTO main.replica VALUES (?, ?, ?, 0, 0, 0, 0, NULL)", (FORMAT, program.fingerprint, identity)
     )
     connection.execute("CREATE TABLE main.skipped (log_offset INTEGER PRIMARY KEY)")
+    connection.execute(CREATE_DEFERRED)
     creates = [table.create() for table in program.tables.values()] + [group.create() for group in program.groups]
     for statement in chain.from_iterable(creates):
         connection.execute(statement)

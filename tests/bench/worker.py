@@ -23,7 +23,8 @@ from projector.compile.program import compile_models
 from projector.configured import load_read_models
 from projector.metrics import WorkerMetrics
 from projector.replica.schema import open_replica
-from projector.worker import Target, Worker
+from projector.coverage import Target
+from projector.worker import Worker
 
 
 class _TimedLog(LogReader):

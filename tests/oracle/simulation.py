@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from projections.read_model import ReadModel
 from projector.apply.consume import Assembler
-from projector.apply.step import Step
+from projector.apply.step import MOST_KEYS, Step
 from projector.apply.transaction import Heartbeat, Transaction
 from projector.compile.program import Program, compile_models
 from projector.replica.schema import Position, open_replica, read_position, write_position
@@ -40,13 +40,15 @@ class Rules:
     """What a worker goes by; the defaults are the design's.
 
     timestamp_of: a batch's timestamp from the commits of its transactions. early_commit: the replica commits before the
-    writes are acknowledged. changed_only: only columns that differ from the last row are written. assembler: what makes
+    writes are acknowledged. changed_only: only columns that differ from the last row are written. hold_back: what is put
+    aside holds back the published position. assembler: what makes
     transactions of records, from a position on.
     """
 
     timestamp_of: Callable[[Commit], int] = lambda commit: commit.end
     early_commit: bool = False
     changed_only: bool = False
+    hold_back: bool = True
     assembler: Callable[[int], Assembler] = Assembler
 
 
@@ -61,9 +63,14 @@ class Models:
     """Compiled read models with a few empty replicas kept ready."""
 
     def __init__(
-        self, models: Sequence[ReadModel], change: Callable[[Program], Program] = lambda program: program
+        self,
+        models: Sequence[ReadModel],
+        change: Callable[[Program], Program] = lambda program: program,
+        most_keys: int = MOST_KEYS,
     ) -> None:
+        """most_keys: what a parent's change may touch at once; the rest is put aside and worked off in slices."""
         self.models = tuple(models)
+        self._most_keys = most_keys
         self.program = change(compile_models(models))
         self._spare: list[Replica] = []
         self.tables = tuple(
@@ -74,10 +81,11 @@ class Models:
         """An empty replica."""
         if not self._spare:
             connection = open_replica(None, self.program, "log")
-            return Replica(connection, Step(connection, self.program))
+            return Replica(connection, Step(connection, self.program, self._most_keys))
         replica = self._spare.pop()
         for table in (*self.program.tables.values(), *(group.group for group in self.program.groups)):
             replica.connection.execute(f'DELETE FROM main."{table.fullname}"')
+        replica.connection.execute("DELETE FROM main.deferred")
         write_position(replica.connection, Position())
         return replica
 
@@ -160,8 +168,10 @@ class Worker:
             self._world.apply(self._pending.pop())
         elif self._in_batch:
             self._commit()
+        elif self._step.deferred.waiting and self._rng.random() < 0.5:
+            self._slice()
         else:
-            return self._begin()
+            return self._begin() or self._slice()
         return True
 
     def drain(self) -> None:
@@ -210,12 +220,25 @@ class Worker:
         )
         self._connection.execute("BEGIN")
         if applied:
-            self._step.take(batch)
-            if applied.lsn > self._silent_below:
+            loud = applied.lsn > self._silent_below
+            before = (self._position.lsn, self._position.committed_at)
+            self._step.take(batch, since=before if loud and self._position.applied_lsn else None)
+            if loud:
                 self._pending = self._writes(self._rules.timestamp_of(self._world.by_lsn[applied.lsn]))
         self._in_batch = True
         if self._rules.early_commit:
             self._store_position()
+        return True
+
+    def _slice(self) -> bool:
+        """A batch of what is put aside, at the position that the replica has; False when there is nothing."""
+        if not self._step.deferred.waiting:
+            return False
+        self._connection.execute("BEGIN")
+        self._step.slice(self._rng.choice((1, 1, 2)))
+        self._end, self._in_batch = self._position, True
+        if self._position.lsn > self._silent_below:
+            self._pending = self._writes(self._position.lsn)
         return True
 
     def _writes(self, timestamp: int) -> list[Write]:
@@ -246,7 +269,8 @@ class Worker:
         if not self._rules.early_commit:
             self._store_position()
         self._in_batch = False
-        self._world.published = max(self._world.published, self._end.lsn)
+        held = self._step.deferred.progress().values() if self._rules.hold_back else ()
+        self._world.published = max(self._world.published, min([self._end.lsn, *(progress.since for progress in held)]))
 
     def _store_position(self) -> None:
         write_position(self._connection, self._end)

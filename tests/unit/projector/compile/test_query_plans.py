@@ -23,6 +23,11 @@ def test_nothing_scans_a_replica_table(model: ReadModel) -> None:
         compiled.recompute.present,
         compiled.recompute.absent,
     ]
+    for wide in (statement.wide for statement in compiled.touch if statement.wide is not None):
+        statements += [wide.probe, wide.count, wide.whole, wide.rest, wide.slice, wide.first_slice]
+        for end in (wide.end, wide.first_end):
+            assert not scans(connection, end), end
+            assert "TEMP B-TREE" not in plan(connection, end), end
     for group in program.groups:
         statements += [statement.sql for statement in group.statements]
         statements += [group.before, group.add, group.after, group.overflown]
@@ -42,7 +47,8 @@ def test_a_scan_would_be_noticed() -> None:
 
 def plan(connection: sqlite3.Connection, sql: str) -> str:
     """EXPLAIN QUERY PLAN's steps."""
-    return "\n".join(str(detail) for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {sql}"))
+    given = dict.fromkeys(re.findall(r":(\w+)", sql), 1)
+    return "\n".join(str(detail) for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {sql}", given))
 
 
 def scans(connection: sqlite3.Connection, sql: str) -> list[str]:
@@ -50,7 +56,7 @@ def scans(connection: sqlite3.Connection, sql: str) -> list[str]:
     tables = {
         alias: place for place, alias in re.findall(r'\b(main|temp)\."[^"]+"(?:(?: GROUP BY [^)]+)?\))? AS (\w+)', sql)
     }
-    tables["listed"] = "temp"  # a document's rows, at most as many as its bound
+    tables |= {"listed": "temp", "found": "temp"}  # the rows of a document, and of a count: as many as their bound
     assert "main" in tables.values() or "temp" in tables.values()
     steps = plan(connection, sql).splitlines()
     found = []
