@@ -1,4 +1,4 @@
-"""What customers do beside their orders: they review products, take trips, publish posts and like them. Pure.
+"""What customers do beside their orders: they review products, take trips, move house, publish posts and like them. Pure.
 
 Reviews are edited and deleted, fares corrected, likes given twice and taken back; what the write side must refuse (a
 second review, a fare before the finish) is among it.
@@ -109,18 +109,70 @@ def posts(random: Random, users: Sequence[UUID], count: int) -> Iterator[Journey
         yield tuple(_post(random, new_id(random), random.choice(users), users))
 
 
-def _post(random: Random, post: UUID, author: UUID, users: Sequence[UUID]) -> Iterator[Request]:
+def publish(post: UUID, author: UUID, random: Random) -> Request:
+    """A post."""
     body = {"post_id": str(post), "author_id": str(author), "body": "An idea: " + (opinion(random) or "none")}
-    yield Request(what="posts", method="POST", path="/posts", body=body, expected=201)
+    return Request(what="posts", method="POST", path="/posts", body=body, expected=201)
+
+
+def like(post: UUID, user: UUID) -> Request:
+    """A user likes a post."""
+    return Request(what="likes", method="PUT", path=f"/posts/{post}/likes/{user}")
+
+
+def unlike(post: UUID, user: UUID) -> Request:
+    """No longer."""
+    return Request(what="likes taken back", method="DELETE", path=f"/posts/{post}/likes/{user}")
+
+
+def _post(random: Random, post: UUID, author: UUID, users: Sequence[UUID]) -> Iterator[Request]:
+    yield publish(post, author, random)
     for user in random.sample(users, random.randint(0, 8)):
-        path = f"/posts/{post}/likes/{user}"
-        yield Request(what="likes", method="PUT", path=path)
+        liked = like(post, user)
+        yield liked
         roll = random.random()
         if roll < 0.15:
-            yield Request(what="likes given twice", method="PUT", path=path)
+            yield Request(**{**vars(liked), "what": "likes given twice"})
         elif roll < 0.3:
-            yield Request(what="likes taken back", method="DELETE", path=path)
+            yield unlike(post, user)
     if random.random() < 0.2:
         yield Request(what="posts edited", method="PUT", path=f"/posts/{post}/body", body={"body": "Better not."})
     elif random.random() < 0.2:
         yield Request(what="posts deleted", method="DELETE", path=f"/posts/{post}")
+
+
+def add_address(user: UUID, address: UUID, random: Random) -> Request:
+    """One more address."""
+    path = f"/users/{user}/addresses"
+    body = {"address_id": str(address), **_place(random)}
+    return Request(what="addresses added", method="POST", path=path, body=body, expected=201)
+
+
+def change_address(user: UUID, address: UUID, random: Random) -> Request:
+    """The address as it shall be."""
+    path = f"/users/{user}/addresses/{address}"
+    return Request(what="addresses changed", method="PUT", path=path, body=_place(random))
+
+
+def remove_address(user: UUID, address: UUID) -> Request:
+    """One address less."""
+    return Request(what="addresses removed", method="DELETE", path=f"/users/{user}/addresses/{address}")
+
+
+def _place(random: Random) -> dict[str, str]:
+    line, city = f"{random.randint(1, 999)} Mill Lane", random.choice(CITIES)
+    return {"label": random.choice(("home", "work")), "line": line, "city": city, "postcode": city[:2].upper()}
+
+
+def addresses(random: Random, users: Sequence[UUID], count: int) -> Iterator[Journey]:
+    """Journeys of `count` addresses."""
+    for _ in range(count):
+        yield tuple(_address(random, new_id(random), random.choice(users)))
+
+
+def _address(random: Random, address: UUID, user: UUID) -> Iterator[Request]:
+    yield add_address(user, address, random)
+    if random.random() < 0.4:
+        yield change_address(user, address, random)
+    if random.random() < 0.2:
+        yield remove_address(user, address)

@@ -24,6 +24,7 @@ from projections.values import Kind, ValueType
 from projector.verify import cassandra_values
 
 _FETCH_ROWS = 5_000
+_PAGE_ROWS = 400  # a null that is written is a tombstone to Cassandra, which warns of a thousand in a page
 _SAMPLES = 3
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _EPOCH_DAY = _EPOCH.date().toordinal()
@@ -93,7 +94,7 @@ def table_rows(servers: Servers, model: ReadModel) -> Iterator[Row]:
     """Rows of the Cassandra table, dates as days, documents in replica form."""
     table = cassandra_table(model, servers.settings.cassandra.keyspace)
     names = ", ".join(f'"{column}"' for column in table.columns)
-    statement = SimpleStatement(f"SELECT {names} FROM {table.qualified}", fetch_size=_FETCH_ROWS)
+    statement = SimpleStatement(f"SELECT {names} FROM {table.qualified}", fetch_size=_PAGE_ROWS)
     readers = [
         (place, reader)
         for place, kind in enumerate(table.columns.values())

@@ -1,4 +1,4 @@
-"""Users, orders, reviews and trips written by SQL in one go, so that the timings are of tables with something in them.
+"""Users, orders, reviews, trips and posts written by SQL in one go, so that the timings are of tables with something in them.
 
 This is the one part of the demonstration that does not pass through the command API. The rows follow from their
 numbers alone, so every run fills the same.
@@ -6,6 +6,7 @@ numbers alone, so every run fills the same.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from hashlib import md5
 from uuid import UUID
@@ -13,18 +14,34 @@ from uuid import UUID
 import psycopg
 
 USERS = 2_000
-ORDERS = 100_000
+ORDERS = 60_000
 CATEGORIES = 5
 PRODUCTS = 200
 REVIEWS = 20_000
 DRIVERS = 100
 TRIPS = 20_000
-ROWS = USERS + ORDERS + CATEGORIES + PRODUCTS + REVIEWS + DRIVERS + TRIPS
+POSTS = 500
+_MOST_LIKES = 40
+_MANY_ADDRESSES = 25  # of the first user: more than a profile holds
+ITEMS = ORDERS + ORDERS // 2
+ADDRESSES = _MANY_ADDRESSES + sum(1 + n % 3 for n in range(1, USERS))
+LIKES = sum(n % _MOST_LIKES for n in range(POSTS))
+FAVOURITE = PRODUCTS  # the number of one more product, which every user has reviewed
+ROWS = (
+    USERS + ADDRESSES + ORDERS + ITEMS + CATEGORIES + PRODUCTS + 1 + REVIEWS + USERS + DRIVERS + TRIPS + POSTS + LIKES
+)
 _CHUNK = 10_000
 
 _USERS = """
     insert into users (user_id, name)
     select md5('user ' || n)::uuid, 'Customer ' || n from generate_series(0, %(users)s - 1) n
+"""
+_ADDRESSES = """
+    insert into addresses (address_id, user_id, label, line, city, postcode)
+    select md5('address ' || n || ' ' || i)::uuid, md5('user ' || n)::uuid, 'address ' || i, n || ' Mill Lane',
+           (array['Bath','Ely','Leiden','Porto','Uppsala'])[1 + i %% 5], 'CB' || n
+    from generate_series(0, %(users)s - 1) n,
+         generate_series(1, case n when 0 then %(many_addresses)s else 1 + n %% 3 end) i
 """
 # Thirty days of orders, the newest last; three in five are delivered.
 _ORDERS = """
@@ -36,6 +53,13 @@ _ORDERS = """
            timestamptz '2025-01-01 00:00:00+00' + n * (interval '30 days' / %(orders)s) + n %% 1000 * interval '1 us'
     from generate_series(%(low)s, %(high)s - 1) n
 """
+# One line or two; a line's price is its product's.
+_ITEMS = """
+    insert into order_items (order_id, line_no, product_id, quantity, unit_price)
+    select md5('order ' || n)::uuid, line, md5('product ' || product)::uuid, 1 + (n + line) %% 3, 1 + product %% 500
+    from (select n, line, (n::bigint * 7 + line * 13) %% %(products)s as product
+          from generate_series(%(low)s, %(high)s - 1) n, generate_series(1, 1 + n %% 2) line) as lines
+"""
 
 _CATEGORIES = """
     insert into categories (category_id, name)
@@ -45,7 +69,7 @@ _CATEGORIES = """
 _PRODUCTS = """
     insert into products (product_id, name, price, category_id)
     select md5('product ' || n)::uuid, 'Product ' || n, 1 + n %% 500, md5('category ' || n %% %(categories)s)::uuid
-    from generate_series(0, %(products)s - 1) n
+    from generate_series(0, %(favourite)s) n
 """
 # A user's reviews are %(users)s numbers apart: n / users, one more from each to the next, makes their products differ.
 _REVIEWS = """
@@ -54,6 +78,12 @@ _REVIEWS = """
            md5('user ' || n %% %(users)s)::uuid, 1 + n * 7 %% 5, 'Review ' || n,
            timestamptz '2025-01-01 00:00:00+00' + n * (interval '30 days' / %(reviews)s)
     from generate_series(0, %(reviews)s - 1) n
+"""
+_FAVOURITE_REVIEWS = """
+    insert into reviews (review_id, product_id, user_id, rating, body, created_at)
+    select md5('favourite ' || n)::uuid, md5('product ' || %(favourite)s)::uuid, md5('user ' || n)::uuid, 1 + n %% 5,
+           'Review ' || n, timestamptz '2025-01-01 00:00:00+00' + n * interval '20 minutes'
+    from generate_series(0, %(users)s - 1) n
 """
 _DRIVERS = """
     insert into drivers (driver_id, name)
@@ -67,6 +97,18 @@ _TRIPS = """
     from (select n, timestamptz '2025-01-01 00:00:00+00' + n * (interval '30 days' / %(trips)s) as began
           from generate_series(0, %(trips)s - 1) n) as starts
 """
+_POSTS = """
+    insert into posts (post_id, author_id, body, created_at)
+    select md5('post ' || n)::uuid, md5('user ' || n * 7919 %% %(users)s)::uuid, 'An idea: ' || n,
+           timestamptz '2025-01-01 00:00:00+00' + n * interval '1 hour'
+    from generate_series(0, %(posts)s - 1) n
+"""
+# Users 101 apart like the same post: none of them twice.
+_LIKES = """
+    insert into likes (post_id, user_id, created_at)
+    select md5('post ' || n)::uuid, md5('user ' || (n + i * 101) %% %(users)s)::uuid, timestamptz '2025-02-01 00:00:00+00'
+    from generate_series(0, %(posts)s - 1) n, generate_series(1, n %% %(most_likes)s) i
+"""
 
 
 def filled_user(number: int) -> UUID:
@@ -79,17 +121,29 @@ def filled_category(number: int) -> UUID:
     return UUID(md5(f"category {number}".encode(), usedforsecurity=False).hexdigest())
 
 
+def filled_product(number: int) -> UUID:
+    """The id of a filled product, from 0 to PRODUCTS - 1, and FAVOURITE."""
+    return UUID(md5(f"product {number}".encode(), usedforsecurity=False).hexdigest())
+
+
+def favourite_stars() -> Counter[int]:
+    """How many reviews of FAVOURITE give each rating."""
+    return Counter(1 + n % 5 for n in range(USERS))
+
+
 def fill(conninfo: str, told: Callable[[int], None]) -> None:
     """Write users, then orders in transactions of 10,000, then the rest; `told` hears how many rows each has written."""
     counts = {"users": USERS, "orders": ORDERS, "products": PRODUCTS, "reviews": REVIEWS, "drivers": DRIVERS}
-    counts |= {"trips": TRIPS, "categories": CATEGORIES}
+    counts |= {"trips": TRIPS, "categories": CATEGORIES, "favourite": FAVOURITE, "posts": POSTS}
+    counts |= {"most_likes": _MOST_LIKES, "many_addresses": _MANY_ADDRESSES}
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.execute(_USERS, counts)
-        told(USERS)
+        for text in (_USERS, _ADDRESSES, _CATEGORIES, _PRODUCTS):
+            told(connection.execute(text, counts).rowcount)
         for low in range(0, ORDERS, _CHUNK):
-            high = min(ORDERS, low + _CHUNK)
-            connection.execute(_ORDERS, {**counts, "low": low, "high": high})
-            told(high - low)
-        for text in (_CATEGORIES, _PRODUCTS, _REVIEWS, _DRIVERS, _TRIPS):
+            span = {**counts, "low": low, "high": min(ORDERS, low + _CHUNK)}
+            with connection.transaction():  # an order is never without its lines
+                written = sum(connection.execute(text, span).rowcount for text in (_ORDERS, _ITEMS))
+            told(written)
+        for text in (_REVIEWS, _FAVOURITE_REVIEWS, _DRIVERS, _TRIPS, _POSTS, _LIKES):
             told(connection.execute(text, counts).rowcount)

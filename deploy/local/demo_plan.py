@@ -29,7 +29,7 @@ _LIVES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """First `catalogue` and `sign_ups`, then `journeys`; `probed` is the user whose orders and reviews are watched."""
+    """First `catalogue` and `sign_ups`, then `journeys`; `probed` is the user whose commands are watched."""
 
     catalogue: tuple[Journey, ...]
     sign_ups: tuple[Journey, ...]
@@ -44,13 +44,26 @@ class Plan:
         return sum(len(j) for part in (self.catalogue, self.sign_ups, self.journeys) for j in part)
 
 
-def place(order_id: UUID, user_id: UUID, products: tuple[UUID, ...], random: Random, key: str | None = None) -> Request:
-    """An order of one to four lines."""
+def place(
+    order_id: UUID,
+    user_id: UUID,
+    products: tuple[UUID, ...],
+    random: Random,
+    *,
+    region: str | None = None,
+    key: str | None = None,
+) -> Request:
+    """An order of one to four lines, in some region or the one given."""
     items = [
         {"product_id": str(product), "quantity": random.randint(1, 3)}
         for product in random.sample(products, random.randint(1, 4))
     ]
-    body = {"order_id": str(order_id), "user_id": str(user_id), "region": random.choice(REGIONS), "items": items}
+    body = {
+        "order_id": str(order_id),
+        "user_id": str(user_id),
+        "region": region or random.choice(REGIONS),
+        "items": items,
+    }
     return Request(what="orders placed", method="POST", path="/orders", body=body, expected=201, key=key)
 
 
@@ -60,12 +73,17 @@ def move(order_id: UUID, status: str) -> Request:
     return Request(what=f"orders {status}", method="PUT", path=f"/orders/{order_id}/status", body=body)
 
 
+def cancel(order_id: UUID) -> Request:
+    """An order that won't come."""
+    return Request(what="orders cancelled", method="POST", path=f"/orders/{order_id}/cancel")
+
+
 def rename(user_id: UUID, to: str) -> Request:
     """A user's other name."""
     return Request(what="renames", method="PUT", path=f"/users/{user_id}/name", body={"name": to})
 
 
-def make_plan(seed: int, *, users: int = 150, orders: int = 350, filled_users: int = 0) -> Plan:
+def make_plan(seed: int, *, users: int = 150, orders: int = 300, filled_users: int = 0) -> Plan:
     """The plan of a seed; `filled_users` of `demo_fill` are renamed too, each with many copies of the name."""
     random = Random(seed)  # noqa: S311 - repeatable on purpose
     products = tuple(new_id(random) for _ in range(30))
@@ -92,6 +110,10 @@ def make_plan(seed: int, *, users: int = 150, orders: int = 350, filled_users: i
     journeys += demo_customers.trips(random, active, drivers, 120)
     journeys += demo_customers.posts(random, active, 40)
     journeys += [(demo_customers.rename_driver(random.choice(drivers), random),) for _ in range(10)]
+    journeys += demo_customers.addresses(random, active, 60)
+    journeys += [
+        (_category(random.choice(products), random.choice(categories)),) for _ in range(12 if categories else 0)
+    ]
     random.shuffle(journeys)
     return Plan(
         catalogue=catalogue,
@@ -128,6 +150,11 @@ def _price(product: UUID, random: Random) -> Request:
     return Request(what="prices", method="PUT", path=f"/products/{product}/price", body=body)
 
 
+def _category(product: UUID, category: UUID) -> Request:
+    body = {"category_id": str(category)}
+    return Request(what="products moved", method="PUT", path=f"/products/{product}/category", body=body)
+
+
 def _order(random: Random, user: UUID, products: tuple[UUID, ...]) -> Journey:
     return tuple(_life(random, new_id(random), user, products))
 
@@ -144,7 +171,7 @@ def _life(random: Random, order: UUID, user: UUID, products: tuple[UUID, ...]) -
     steps = random.choices([steps for steps, _ in _LIVES], [weight for _, weight in _LIVES])[0]
     for step in steps:
         if step == "cancel":
-            yield Request(what="orders cancelled", method="POST", path=f"/orders/{order}/cancel")
+            yield cancel(order)
         elif step == "delete":
             yield Request(what="orders deleted", method="DELETE", path=f"/orders/{order}")
         else:

@@ -74,7 +74,7 @@ class Printer:
     def result(self, lines: list[Line]) -> None:
         """The last table."""
         table = Table(title="Read models beside their SQL (times in milliseconds)")
-        table.add_column("read model")
+        table.add_column("read model", no_wrap=True)
         for header in (
             "rows",
             "equal to SQL",

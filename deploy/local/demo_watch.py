@@ -25,8 +25,9 @@ from command_api.lsn import Lsn
 from deploy.local.demo_load import check, headers
 from deploy.local.demo_plan import Plan
 from deploy.local.demo_request import Request
+from deploy.local.demo_rounds import WATCHED, Rounds
 from deploy.local.demo_servers import TUPLES, DemoError, Servers
-from deploy.local.demo_sights import WATCHED, Rounds, Sight, Step
+from deploy.local.demo_sights import Sight, Step
 from projections.cassandra_table import cassandra_table
 from projections.read_model import ReadModel
 
@@ -88,13 +89,13 @@ class Watcher(threading.Thread):
             with httpx.Client(timeout=30, trust_env=False) as client:
                 for number, step in enumerate(self._steps):
                     began = time.monotonic()
-                    self._watch(client, step, by_token=number % 3 == 2)
+                    self._watch(client, step, by_token=number if number % 3 == 2 else None)
                     if self._abandoned.wait(max(0.0, began + self._interval - time.monotonic())):
                         return
         except BaseException as error:
             self._error = error
 
-    def _watch(self, client: httpx.Client, step: Step, *, by_token: bool) -> None:
+    def _watch(self, client: httpx.Client, step: Step, *, by_token: int | None) -> None:
         request = step.request
         sent = time.perf_counter()
         reply = client.request(
@@ -103,8 +104,9 @@ class Watcher(threading.Thread):
         replied = time.perf_counter()
         check(request, reply)
         sights = step.sights(reply.json())
-        if by_token:
-            self._read_with_token(client, request, Lsn.parse(reply.headers["Consistency-Token"]), sights[0], replied)
+        if by_token is not None:
+            token = Lsn.parse(reply.headers["Consistency-Token"])
+            self._read_with_token(client, request, token, sights[by_token // 3 % len(sights)], replied)
         else:
             self._watched.requests.append(replied - sent)
             for model, seconds in self._poll(request, sights, replied).items():

@@ -51,6 +51,7 @@ def test_a_plan_holds_every_kind_of_command() -> None:
     wanted |= {"reviews written", "reviews edited", "reviews deleted", "second reviews refused"}
     wanted |= {"trips started", "trips finished", "fares corrected", "early fares refused", "drivers renamed"}
     wanted |= {"posts", "posts edited", "posts deleted", "likes", "likes given twice", "likes taken back"}
+    wanted |= {"addresses added", "addresses changed", "addresses removed", "products moved"}
     wanted |= {"renames", "avatars", "prices", "users deleted", "forbidden moves refused", "repeated with their key"}
     assert wanted <= set(done)
     assert plan.requests == sum(done.values()) + len(plan.catalogue) + len(plan.sign_ups)
