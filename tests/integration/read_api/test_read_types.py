@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from decimal import Decimal
+from types import NoneType
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
 import pytest
 from cassandra.util import Date, Time
-from sqlalchemy import (
-    select,
-)
+from sqlalchemy import select
 
 from projections.cassandra_table import cassandra_table
+from projections.people import USER_PROFILE
+from projections.products import PRODUCT_PAGE
 from projections.read_model import ReadModel
+from projections.values import Kind
 from tests.integration.read_api.stand import BY_TEXT, VALUES, Place, serving
 
 KEY_VALUES = {
@@ -95,3 +98,57 @@ def test_values_beyond_json_and_the_calendar(place: Place, column: str, value: A
             assert (await get("/read/carried/k")).json()["rows"] == [{"t": "k", column: expected}]
 
     asyncio.run(check())
+
+
+def test_the_applications_aggregates_and_documents_come_back_as_their_schema_says(place: Place) -> None:
+    product, user = UUID(int=1), UUID(int=2)
+    counts = {name: 2**53 + 1 for name, kind in PRODUCT_PAGE.columns.items() if kind.kind is Kind.INTEGER}
+    page = {"product_id": product, "name": "Lamp", "description": "", "price": Decimal("12.50")} | counts
+    averages = {product: "3.5000000000000000", UUID(int=3): "0.00000000000000000000", UUID(int=4): None}
+    table = cassandra_table(PRODUCT_PAGE, "")
+    for key, average in averages.items():
+        row = page | {"product_id": key, "rating_average": None if average is None else Decimal(average)}
+        place.insert(PRODUCT_PAGE, [[row.get(name) for name in table.columns]])
+    homes = [(UUID(int=n), "é", f"{n} Way", "Ely", "CB7") for n in range(20)]
+    profile = {"user_id": user, "name": "Ada", "addresses": homes, "addresses_truncated": True}
+    place.insert(USER_PROFILE, [[profile.get(name) for name in cassandra_table(USER_PROFILE, "").columns]])
+
+    async def check() -> None:
+        async with serving(place.settings) as get:
+            schemas = (await get("/openapi.json")).json()["components"]["schemas"]
+            for key, average in averages.items():
+                (found,) = (await get(f"/read/product_page/{key}")).json()["rows"]
+                assert {name: found[name] for name in counts} == counts
+                assert (found["rating_average"], found["price"]) == (average, "12.50")
+                assert fits(found, schemas["product_page"]), found
+            (found,) = (await get(f"/read/user_profile/{user}")).json()["rows"]
+            fields = ("address_id", "label", "line", "city", "postcode")
+            assert found["addresses"] == [dict(zip(fields, (str(i), *rest), strict=True)) for i, *rest in homes]
+            assert found["addresses_truncated"] is True
+            assert fits(found, schemas["user_profile"]), found
+            assert not fits(found | {"addresses": [{}]}, schemas["user_profile"])
+            assert not fits(found | {"addresses_truncated": 1}, schemas["user_profile"])
+
+    asyncio.run(check())
+
+
+JSON_TYPES = {"string": str, "boolean": bool, "integer": int, "array": list, "object": dict, "null": NoneType}
+
+
+def fits(value: Any, schema: dict[str, Any]) -> bool:
+    """Whether a value is as the part of JSON Schema says that the read API's documents are made of."""
+    for several in ("anyOf", "oneOf"):
+        if several in schema:
+            return any(fits(value, each) for each in schema[several])
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    if type(value) not in [JSON_TYPES[kind] for kind in kinds]:
+        return False
+    if isinstance(value, list):
+        return all(fits(each, schema["items"]) for each in value)
+    if isinstance(value, dict):
+        return set(schema["required"]) == set(value) and all(
+            fits(each, schema["properties"][name]) for name, each in value.items()
+        )
+    if isinstance(value, str):
+        return re.search(schema.get("pattern", ""), value) is not None
+    return type(value) is not int or schema["minimum"] <= value <= schema["maximum"]
