@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 
 USERS = 2_000
-ORDERS = 60_000
+ORDERS = 50_000
 CATEGORIES = 5
 PRODUCTS = 200
 REVIEWS = 20_000

@@ -27,7 +27,7 @@ from projections.values import Kind
 PAGE_ROWS = 100
 _KEYS = 200
 _LEAST_KEYS = 40
-_ENOUGH_S = 3.0  # after which fewer keys do: a SELECT of a tenth of a second shows itself in few
+_ENOUGH_S = 2.0  # after which fewer keys do: a SELECT of a tenth of a second shows itself in few
 _WARM = 10  # reads that are not counted: plans, caches and connections settle
 
 
