@@ -191,7 +191,7 @@ def test_a_lost_volume_is_rebuilt_without_writing_what_is_written(
         changed = {place for place in written if after[place] != written[place]}
         assert after.keys() == written.keys()
         assert len(changed) == 16 * 3, "one user's 16 orders in three read models"
-        assert _sum(url, "projection_rows_written_total") == len(changed)
+        assert _sum(url, "projection_rows_written_total") == len(changed) + 1, "and the user's profile"
         assert again.stop() == 0
 
 
@@ -211,7 +211,8 @@ def _sum(url: str, name: str) -> float:
 def _write_times(session: Session, keyspace: str) -> dict[Any, int]:
     """Read model and key of every row to the write time of its region."""
     found = {}
-    for model in (model for model in projections.READ_MODELS if "region" in model.columns):
+    shown = (m for m in projections.READ_MODELS if "region" in m.columns and "region" not in m.key)
+    for model in shown:
         table = cassandra_table(model, keyspace)
         keys = ", ".join(f'"{name}"' for name in table.key)
         for row in session.execute(f"SELECT {keys}, writetime(region) FROM {table.qualified}"):

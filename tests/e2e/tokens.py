@@ -129,7 +129,10 @@ class Writer(threading.Thread):
 
 
 class Commander(threading.Thread):
-    """Places orders and moves them through the command API, and reads them back with the replies' tokens."""
+    """Places orders and moves them through the command API, and reads them back with the replies' tokens.
+
+    They are a region's own, so that its sales of the month have exactly one right count after each command.
+    """
 
     def __init__(self, client: httpx.Client, read: Read, rng: Random, stop: threading.Event) -> None:
         super().__init__(name="commander", daemon=True)
@@ -139,6 +142,8 @@ class Commander(threading.Thread):
         self._read = read
         self._rng = rng
         self._stopping = stop
+        self._region = f"region {uuid4()}"
+        self._sold: dict[str, str] = {}  # order to month
 
     def run(self) -> None:
         try:
@@ -146,11 +151,19 @@ class Commander(threading.Thread):
             product = self._send("POST", "/products", {"name": "Lamp", "price": "12.50"})
             while user and product and not self._stopping.is_set():
                 items = [{"product_id": product["product_id"], "quantity": 1}]
-                order = {"user_id": user["user_id"], "region": "eu", "items": items}
+                order = {"user_id": user["user_id"], "region": self._region, "items": items}
                 placed = self._send("POST", "/orders", order)
                 if not placed:
                     return
+                month = self._sold[placed["order_id"]] = placed["created_at"][:8] + "01"
                 self._check(placed["order_id"], "placed", placed["consistency_token"])
+                self._check_sales(month, placed["consistency_token"])
+                if self._rng.random() < 0.2:
+                    cancelled = self._send("POST", f"/orders/{placed['order_id']}/cancel", None)
+                    if cancelled:
+                        del self._sold[placed["order_id"]]
+                        self._check_sales(month, cancelled["consistency_token"])
+                    continue
                 for status in ("paid", "shipped", "delivered"):
                     moved = self._send("PUT", f"/orders/{placed['order_id']}/status", {"status": status})
                     if not moved or self._rng.random() < 0.2:
@@ -159,6 +172,8 @@ class Commander(threading.Thread):
                 if self._rng.random() < 0.3:
                     deleted = self._send("DELETE", f"/orders/{placed['order_id']}", None)
                     if deleted:
+                        del self._sold[placed["order_id"]]
+                        self._check_sales(month, deleted["consistency_token"])
                         self._check(placed["order_id"], None, deleted["consistency_token"])
         except BaseException as error:
             self.error = error
@@ -191,3 +206,15 @@ class Commander(threading.Thread):
             self.tally.verified["command"] += 1
         else:
             self.tally.stale.append(f"order {order} with token {token}: {shown}, expected {status}")
+
+    def _check_sales(self, month: str, token: str) -> None:
+        rows = self._read(f"daily_sales_by_region/{self._region}/{month}", token)
+        if rows is None:
+            self.tally.unavailable["sales"] += 1
+            self._stopping.wait(0.1)
+            return
+        shown, sold = sum(row["orders"] for row in rows), list(self._sold.values()).count(month)
+        if shown == sold:
+            self.tally.verified["sales"] += 1
+        else:
+            self.tally.stale.append(f"sales of {self._region} with token {token}: {shown} orders, expected {sold}")
