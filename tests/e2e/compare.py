@@ -6,6 +6,7 @@ The way from Cassandra's values to replica form is written here, apart from the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -70,24 +71,39 @@ def wait_covered(
 
 def in_postgres(conninfo: str, model: ReadModel) -> Rows:
     """The select() on Postgres, of a scheduled read model what its last run left: key to the other columns."""
-    columns = cassandra_table(model, "any").columns
-    kinds = list(columns.values())
-    converted = ", ".join(in_replica_form(f'v."{name}"', kind) for name, kind in columns.items())
-    with psycopg.connect(conninfo) as connection:
-        connection.execute("set timezone = 'UTC'")
-        rows = connection.execute(
-            f"SELECT {converted} FROM ({text_of(maintained(model).select)}) AS v".encode()
-        ).fetchall()
-    return _keyed(model, [tuple(map(plain_value, row, kinds)) for row in rows])
+    return all_in_postgres(conninfo, (model,))[model.name]
 
 
 def in_cassandra(session: Session, keyspace: str, model: ReadModel) -> Rows:
     """The table in Cassandra: key to the other columns."""
-    table = cassandra_table(model, keyspace)
-    names = ", ".join(f'"{name}"' for name in table.columns)
-    rows = session.execute(f"SELECT {names} FROM {table.qualified}")
-    kinds = list(table.columns.values())
-    return _keyed(model, [tuple(map(_replica_form, row, kinds)) for row in rows])
+    return all_in_cassandra(session, keyspace, (model,))[model.name]
+
+
+def all_in_postgres(conninfo: str, models: Sequence[ReadModel]) -> dict[str, Rows]:
+    """`in_postgres` of several, by name."""
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("set timezone = 'UTC'")
+        cursor = connection.execute("; ".join(map(_in_replica_form, models)).encode())  # in one round trip
+        found = {}
+        for model in models:
+            kinds = list(cassandra_table(model, "any").columns.values())
+            found[model.name] = _keyed(model, [tuple(map(plain_value, row, kinds)) for row in cursor])
+            cursor.nextset()
+    return found
+
+
+def all_in_cassandra(session: Session, keyspace: str, models: Sequence[ReadModel]) -> dict[str, Rows]:
+    """`in_cassandra` of several, by name."""
+    waiting = []
+    for model in models:
+        table = cassandra_table(model, keyspace)
+        names = ", ".join(f'"{name}"' for name in table.columns)
+        waiting.append((model, table, session.execute_async(f"SELECT {names} FROM {table.qualified}")))
+    found = {}
+    for model, table, answer in waiting:
+        kinds = list(table.columns.values())
+        found[model.name] = _keyed(model, [tuple(map(_replica_form, row, kinds)) for row in answer.result()])
+    return found
 
 
 def assert_equal(
@@ -95,8 +111,9 @@ def assert_equal(
 ) -> dict[str, int]:
     """Fail unless every read model equals its SQL; rows by read model. Nothing may be writing."""
     counts = {}
+    wanted, there = all_in_postgres(conninfo, models), all_in_cassandra(session, keyspace, models)
     for model in models:
-        want, have = in_postgres(conninfo, model), in_cassandra(session, keyspace, model)
+        want, have = wanted[model.name], there[model.name]
         if want != have:
             missing = {key: want[key] for key in want.keys() - have.keys()}
             extra = {key: have[key] for key in have.keys() - want.keys()}
@@ -107,6 +124,13 @@ def assert_equal(
             )
         counts[model.name] = len(want)
     return counts
+
+
+@cache
+def _in_replica_form(model: ReadModel) -> str:
+    columns = cassandra_table(model, "any").columns
+    converted = ", ".join(in_replica_form(f'v."{name}"', kind) for name, kind in columns.items())
+    return f"SELECT {converted} FROM ({text_of(maintained(model).select)}) AS v"
 
 
 def _few(rows: dict[Any, Any]) -> str:
@@ -132,7 +156,7 @@ def _replica_form(value: Any, kind: ValueType) -> Any:
             assert -value.as_tuple().exponent == kind.scale, f"{value} in a column of scale {kind.scale}"
             return int(value.scaleb(kind.scale))
         case Kind.NUMERIC:
-            return str(value)
+            return format(value, "f")  # 0.00000000 is no 0E-8
         case Kind.DATE:
             return value.days_from_epoch
         case Kind.TIME:

@@ -184,8 +184,8 @@ KNOWN = grouped(
     )
     .where(d.c.note.is_not(None), d.c.flag.is_not(None))
     .group_by(d.c.note, d.c.flag),
-    "note",
     "flag",
+    "note",
 )
 """Nullable keys, one of them boolean, whose values WHERE keeps; averages of large integers."""
 

@@ -38,10 +38,11 @@ SUMS = grouped(
 )
 """Linear aggregates with nulls; a group's key that changes; average's digits."""
 
+_remark = func.coalesce(func.nullif(d.c.note, "", type_=Text), "none")  # Cassandra has no empty partition key
 FILTERS = grouped(
     "filters",
     select(
-        func.coalesce(d.c.note, "none").label("remark"),
+        _remark.label("remark"),
         func.count().filter(d.c.flag).label("flagged"),
         func.count(d.c.amount).filter(d.c.value > 0).label("amounts"),
         func.sum(d.c.value).filter(d.c.flag.is_not(None)).label("sum_flagged"),
@@ -50,7 +51,7 @@ FILTERS = grouped(
         func.bool_and(d.c.flag).label("all_flags"),
         func.bool_or(d.c.flag).label("any_flag"),
         func.bool_and(d.c.value > 0).label("all_positive"),
-    ).group_by(func.coalesce(d.c.note, "none")),
+    ).group_by(_remark),
     "remark",
 )
 """FILTER and CASE; booleans that are null; a computed group key."""
@@ -86,7 +87,7 @@ DISTINCTS = grouped(
 HAVING = grouped(
     "having",
     select(d.c.value, func.count().label("rows"), func.max(d.c.id).label("last"))
-    .where(d.c.id < 2)
+    .where(d.c.big.is_distinct_from(0))
     .group_by(d.c.value)
     .having(and_(func.count() > 1, func.max(d.c.id) > 0)),
     "value",
@@ -207,7 +208,7 @@ PAIRS = grouped(
     select(y.c.label, cast(u.c.id, Text).label("u_id"), func.count().label("rows"), func.min(y.c.code).label("least"))
     .join_from(d, y, and_(d.c.y1 == y.c.id1, d.c.y2 == y.c.id2))
     .join(u, u.c.d_id == d.c.id)
-    .where(d.c.value.in_([0, 1, 7]), u.c.kind == "k")
+    .where(d.c.value.in_([0, 1, 7]), u.c.kind.in_(["k", "j"]))
     .group_by(y.c.label, u.c.id),
     "label",
     "u_id",

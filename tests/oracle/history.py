@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from sqlalchemy import Table, UniqueConstraint
 
-from tests.oracle.schema import DOMAINS
+from tests.oracle.schema import DOMAINS, LINKS
 from tests.oracle.values import Value
 
 Row: TypeAlias = dict[str, Value]
@@ -63,13 +63,14 @@ def history(rng: Random, tables: Sequence[Table], length: int, *, with_snapshot:
     """`length` committed transactions over some tables, the first a snapshot half of the time."""
     state: State = {table.name: {} for table in tables}
     clock = Clock()
+    growing = rng.random() > 0.4  # joins of several tables need rows in all of them, and deletes some that go
     if rng.random() > 0.5 if with_snapshot is None else with_snapshot:
-        for _ in range(3):
-            state = _transaction(rng, tables, state)[1] or state
+        for _ in range(rng.choice((3, 5 * len(tables)))):
+            state = _transaction(rng, tables, state, growing)[1] or state
         _snapshot(clock, tables, state)
     tries = 0
     while len(clock.commits) < length and (tries := tries + 1) < 20 * length:
-        events, after = _transaction(rng, tables, state)
+        events, after = _transaction(rng, tables, state, growing)
         if after is None or rng.random() > 0.95:
             continue
         state = after
@@ -96,19 +97,22 @@ def _commit(rng: Random, clock: Clock, events: list[Event], state: State) -> Non
     clock.commits.append(Commit(str(clock.xid), tuple(events), state, start, end, lsns))
 
 
-def _transaction(rng: Random, tables: Sequence[Table], before: State) -> tuple[list[Event], State | None]:
-    """Random changes; None instead of a state when Postgres would refuse them."""
+def _transaction(
+    rng: Random, tables: Sequence[Table], before: State, growing: bool
+) -> tuple[list[Event], State | None]:
+    """Random changes; None instead of a state when Postgres would refuse them. growing: few of them are deletes."""
+    truncates, deletes = (0.995, 0.9) if growing else (0.97, 0.72)
     state = {name: dict(rows) for name, rows in before.items()}
     events: list[Event] = []
     for _ in range(rng.choice((1, 1, 1, 2, 3, 5))):
         table = rng.choice(tables)
         rows = state[table.name]
         roll = rng.random()
-        if roll > 0.97 and rows:
+        if roll > truncates and rows:
             if not any(f.column.table in tables for other in tables if other is not table for f in other.foreign_keys):
                 rows.clear()
                 events.append(Event(table, "t"))
-        elif roll > 0.72 and rows:
+        elif roll > deletes and rows:
             _delete(rng, table, state, tables, events)
         elif roll > 0.4 and rows:
             _update(rng, table, rows, events)
@@ -125,6 +129,11 @@ def _transaction(rng: Random, tables: Sequence[Table], before: State) -> tuple[l
 
 def _row(rng: Random, table: Table, state: State) -> Row:
     row = {name: rng.choice(values) for name, values in DOMAINS[table.name].items()}
+    for columns, target, targets in LINKS.get(table.name, ()):  # joins without a constraint find a row half of the time
+        found = list(state.get(target, {}).values())
+        if found and rng.random() > 0.5:
+            linked = rng.choice(found)
+            row |= {name: linked[of] for name, of in zip(columns, targets, strict=True)}
     for key in table.foreign_keys:  # mostly rows that are there, or most transactions would be refused
         there = list(state.get(key.column.table.name, {}).values())
         if there:

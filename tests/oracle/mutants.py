@@ -15,10 +15,16 @@ from random import Random
 from command_api.envelope import Record
 from projections.read_model import ReadModel
 from projector.apply.consume import Assembler, LogGapError
+from projector.apply.step import MaintenanceError
 from projector.apply.transaction import Transaction
 from projector.compile.program import ModelProgram, Program
 from projector.compile.touch import TouchStatement
 from projector.replica.values import ValueFormatError
+from tests.oracle import adverse_groups as adverse
+from tests.oracle import adverse_subqueries as beside
+from tests.oracle import group_mutants as broken
+from tests.oracle import grouped_views as grouped
+from tests.oracle import subquery_views as nested
 from tests.oracle import views
 from tests.oracle.history import Commit
 from tests.oracle.postgres import Reference
@@ -31,17 +37,21 @@ _SOURCE = re.compile(r'(main|temp)\."(?:images of )?([^"]+)"\)? AS o(\d+)')
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """name: the rule that is broken. models: where it matters. keep: which touch statements are left. rules: the worker's."""
+    """A rule that is broken.
+
+    models: where it matters. keep: which touch statements are left. groups: what becomes of the groups. rules: the worker's.
+    """
 
     name: str
     models: tuple[ReadModel, ...]
     keep: Keep = lambda model, statement: True
+    groups: Callable[[Program], Program] = lambda program: program
     rules: Rules = field(default_factory=Rules)
 
     def change(self, program: Program) -> Program:
-        """The program without the statements that the mutant drops."""
+        """The program without the statements that the mutant drops, and with its groups."""
         models = tuple(replace(m, touch=tuple(s for s in m.touch if self.keep(m, s))) for m in program.models)
-        return replace(program, models=models)
+        return self.groups(replace(program, models=models))
 
 
 def _imaged(statement: TouchStatement) -> dict[str, int]:
@@ -94,8 +104,11 @@ def _commit_start(commit: Commit) -> int:
 
 
 MANY_SIDED = (views.INNER, views.SELF_MANY, views.LINKED, views.TRIANGLE, views.CROSSED)
+GROUPED = (grouped.SUMS, grouped.EXTREMES, grouped.DISTINCTS, grouped.OF_PARENT, grouped.SELF_GROUP, grouped.LEFT_ONE)
+LEFT_SEVERAL = (grouped.LEFT_MANY, adverse.LEFT_MANY_BOTH_NULL, adverse.ANTI)
 MUTANTS: tuple[Mutant, ...] = (
-    Mutant(name="none", models=(*MANY_SIDED, views.LEFT_KEY, views.LEFT_CHAIN, views.SELF, views.MOVING)),
+    Mutant(name="none, of rows", models=(*MANY_SIDED, views.LEFT_KEY, views.LEFT_CHAIN, views.SELF, views.MOVING)),
+    Mutant(name="none, of groups", models=(*GROUPED, *LEFT_SEVERAL, nested.DOCUMENTS, beside.BESIDE)),
     Mutant(name="images on one side only", models=MANY_SIDED, keep=_one_side),
     Mutant(
         name="all occurrences of a table replaced at once",
@@ -120,7 +133,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         name="position committed before acknowledgement",
-        models=(views.MOVING, views.INNER),
+        models=(views.MOVING, views.INNER, grouped.SUMS, grouped.DISTINCTS),
         rules=Rules(early_commit=True),
     ),
     Mutant(
@@ -128,10 +141,66 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         name="a repeated log segment applied again",
-        models=(views.MOVING, views.INNER),
+        models=(views.MOVING, views.INNER, grouped.SUMS),
         rules=Rules(assembler=Forgetful),
     ),
+    Mutant(
+        name="only groups with a net change are written",
+        models=(grouped.SUMS, grouped.OF_PARENT, nested.CORRELATED, nested.DOCUMENTS),
+        groups=broken.as_a(broken.OnlyNet),
+    ),
+    Mutant(
+        name="only groups that are there are written",
+        models=(grouped.SUMS, grouped.OF_PARENT, nested.WITH_GROUP),
+        groups=broken.as_a(broken.OnlyThere),
+    ),
+    Mutant(
+        name="a group without rows stays",
+        models=(grouped.SUMS, grouped.EXTREMES, nested.WITH_SOME),
+        groups=broken.as_a(broken.Undying),
+    ),
+    Mutant(
+        name="a maximum never falls",
+        models=(grouped.EXTREMES, grouped.LEFT_MANY),
+        groups=broken.as_a(broken.Ratchet),
+    ),
+    Mutant(
+        name="no difference of both sides at once",
+        models=(grouped.OF_PARENT, grouped.MANY, grouped.SELF_GROUP, grouped.LEFT_MANY),
+        groups=broken.only(broken.first_order),
+    ),
+    Mutant(
+        name="the null-extended row stays when a partner comes",
+        models=(grouped.LEFT_ONE, *LEFT_SEVERAL),
+        groups=broken.only(broken.never_lost),
+    ),
+    Mutant(
+        name="no null-extended row in a group",
+        models=(grouped.LEFT_ONE, *LEFT_SEVERAL),
+        groups=broken.only(broken.never_absent),
+    ),
+    Mutant(
+        name="the null-extended row goes once a partner",
+        models=LEFT_SEVERAL,
+        groups=broken.each_partner,
+    ),
+    Mutant(
+        name="states within a batch are counted",
+        models=(grouped.SUMS, grouped.OF_PARENT),
+        groups=broken.counting_between,
+    ),
+    Mutant(
+        name="count(DISTINCT) of repeated values",
+        models=(grouped.DISTINCTS, adverse.ACROSS_DISTINCT),
+        groups=broken.counting_repeats,
+    ),
+    Mutant(
+        name="conditions on aggregates restrict touch",
+        models=(grouped.HAVING, nested.WITH_SOME, nested.WITH_SOME_LEFT, beside.BESIDE),
+        groups=broken.trusting,
+    ),
 )
+UNBROKEN = MUTANTS[:2]
 
 
 def first_failure(mutant: Mutant, reference: Reference, runs: int) -> tuple[str, int] | None:
@@ -157,7 +226,7 @@ def failures(mutant: Mutant, reference: Reference, runs: int) -> dict[str, list[
 def _fails(seed: int, models: Models, reference: Reference, rules: Rules) -> bool:
     try:
         return difference(Random(seed), models, reference, rules=rules) is not None
-    except (ValueFormatError, LogGapError):
+    except (ValueFormatError, LogGapError, MaintenanceError):
         return True  # the worker stops: that too is noticed
 
 

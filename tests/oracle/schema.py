@@ -266,3 +266,11 @@ DOMAINS: dict[str, dict[str, Sequence[Value]]] = {
         "version": some(1, 2),
     },
 }
+LINKS: dict[str, tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = {
+    "d": ((("x_id",), "x", ("id",)), (("y1", "y2"), "y", ("id1", "id2")), (("value",), "y", ("code",))),
+    "m": ((("d_id",), "d", ("id",)), (("tag",), "t", ("tag",))),
+    "t": ((("x_id",), "x", ("id",)),),
+    "u": ((("d_id",), "d", ("id",)),),
+    "x": ((("parent_id",), "x", ("id",)),),
+}
+"""Table to (columns, the table that they refer to without a constraint, its columns)."""

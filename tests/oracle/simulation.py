@@ -90,7 +90,9 @@ class Models:
         return replica
 
     def give_back(self, replica: Replica) -> None:
-        """Take a replica back, in whatever state."""
+        """Take a replica back, in whatever state; once more when an error has ended a life in which it was back already."""
+        if replica in self._spare:
+            return
         if replica.connection.in_transaction:
             replica.connection.execute("ROLLBACK")
         self._spare.append(replica)

@@ -31,7 +31,7 @@ WITH_GROUP = grouped(
 
 _big = (
     select(d.c.x_id, func.count().label("n"), func.min(d.c.value).label("least"))
-    .where(d.c.flag)
+    .where(d.c.value >= 0)
     .group_by(d.c.x_id)
     .having(func.count() > 1)
     .subquery("big")
