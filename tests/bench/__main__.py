@@ -18,7 +18,7 @@ from rich.table import Table
 
 from command_api.process.logging import configure_logging
 from command_api.process.settings import Cassandra, Kafka, Postgres, Settings
-from tests.bench import aggregates, lag, projector, reads, relay, verify, writer
+from tests.bench import aggregates, lag, projector, reads, relay, rename, sales, verify, writer
 
 TARGETS = {
     "projector_vs_driver": "≥ 1.3",
@@ -37,6 +37,8 @@ TARGETS = {
     "aggregate_group_cost_ratio": "0.67 to 1.5",
     "product_page_read_p50_ms": "≤ 2",
     "product_page_speedup": "≥ 50",
+    "lag_p99_during_rename_over_quiet": "≤ 2",
+    "sales_month_read_p50_ms": "< 10",
     "verify_rows_per_s": "",
     "verify_rss_growth_mb": "",
 }
@@ -47,7 +49,9 @@ PARTS: dict[str, Callable[[Settings], dict[str, float]]] = {
     "lag": lag.measure,
     "aggregates": aggregates.measure,
     "reads": reads.measure,
+    "sales": sales.measure,
     "verify": verify.measure,
+    "rename": rename.measure,
 }
 
 
