@@ -111,7 +111,8 @@ def disturbed(rng: Random, commits: Sequence[Commit]) -> list[Entry]:
                 ended = max(ended, calm[at].commit or 0)
                 if rng.random() > 0.85 and ended == calm[at].commit:
                     # a keepalive stands between records, so never inside of the next commit's
-                    below = commits[ended + 1].start + 1 if ended + 1 < len(commits) else commits[ended].end + 9
+                    following = commits[ended + 1] if ended + 1 < len(commits) else None
+                    below = min(following.start + 1, following.end) if following else commits[ended].end + 9
                     log.append(heartbeat(rng.randrange(commits[ended].end, below)))
             at += 1
     return log
