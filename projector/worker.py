@@ -206,6 +206,7 @@ class Worker:
         self._sliced = True
         with self._metrics.phase_seconds.labels(phase="maintain").time():
             touched = self._step.slice(self._slices.keys)
+        self._writer.drain()  # of the slice before: other changes are written behind one slice at most
         with self._metrics.phase_seconds.labels(phase="write").time():
             self._write(self._reached(), touched)
         for name, number in touched.items():

@@ -45,17 +45,22 @@ _POLL_S = 0.0005
 
 def measure(settings: Settings) -> dict[str, float]:
     """lag_p50_ms and lag_p99_ms; makes and drops its own database, topic and keyspace."""
-    with _path(settings) as (conninfo, session, keyspace):
-        samples = _load(conninfo, session, keyspace)
-    samples.sort()
+    with path(settings) as (conninfo, session, keyspace):
+        samples = load(conninfo, session, keyspace)
     return {
         "lag_p50_ms": statistics.median(samples) * 1_000,
-        "lag_p99_ms": samples[len(samples) * 99 // 100] * 1_000,
+        "lag_p99_ms": p99(samples) * 1_000,
         "lag_samples": len(samples),
     }
 
 
-def _load(conninfo: str, session: Session, keyspace: str) -> list[float]:
+def p99(samples: list[float]) -> float:
+    """The sample that a hundredth is above."""
+    return sorted(samples)[len(samples) * 99 // 100]
+
+
+def load(conninfo: str, session: Session, keyspace: str, seconds: int = _SECONDS) -> list[float]:
+    """Commit single orders at 200 a second; the seconds that every tenth took to be readable."""
     read = session.prepare(f'SELECT order_id FROM "{keyspace}".order_by_id WHERE order_id = ?')
     watched: queue.Queue[tuple[uuid.UUID, float] | None] = queue.Queue()
     samples: list[float] = []
@@ -75,7 +80,7 @@ def _load(conninfo: str, session: Session, keyspace: str) -> list[float]:
     with psycopg.connect(conninfo, autocommit=True) as connection:
         users = [row[0] for row in connection.execute("select user_id from users")]
         began = time.perf_counter()
-        for number in range(_WARM_UP + _RATE * _SECONDS):
+        for number in range(_WARM_UP + _RATE * seconds):
             wait = began + number / _RATE - time.perf_counter()
             if wait > 0:
                 time.sleep(wait)  # until the next commit of the rate
@@ -94,7 +99,7 @@ def _load(conninfo: str, session: Session, keyspace: str) -> list[float]:
 
 
 @contextmanager
-def _path(settings: Settings) -> Iterator[tuple[str, Session, str]]:
+def path(settings: Settings) -> Iterator[tuple[str, Session, str]]:
     """A database with users, and a relay and a projector over it, caught up."""
     name = f"bench_lag_{secrets.token_hex(4)}"
     admin = settings.postgres.admin.get_secret_value()
@@ -117,7 +122,7 @@ def _path(settings: Settings) -> Iterator[tuple[str, Session, str]]:
                 subprocess.Popen([sys.executable, "-m", *command], env=environment, stderr=subprocess.DEVNULL)
                 for command in (("command_api.relay", "run"), ("projector", "run"))
             ]
-            _wait_covered(session, name, conninfo)
+            wait_covered(session, name, conninfo)
             yield conninfo, session, name
         finally:
             for process in reversed(processes):
@@ -141,17 +146,18 @@ def _drop_topic(settings: Settings, name: str) -> None:
         admin.delete_topics([name])[name].result(30)
 
 
-def _wait_covered(session: Session, keyspace: str, conninfo: str) -> None:
+def wait_covered(session: Session, keyspace: str, conninfo: str, seconds: float = _DEADLINE_S) -> None:
+    """Wait until every read model covers what has committed; raises RuntimeError after `seconds`."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
         row = connection.execute("select pg_current_wal_flush_lsn() - '0/0'::pg_lsn").fetchone()
     assert row is not None
-    until = time.monotonic() + _DEADLINE_S
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         covered = [r.lsn for r in session.execute(f'SELECT lsn FROM "{keyspace}"."{POSITIONS}"')]
         if len(covered) == len(READ_MODELS) and min(covered) >= int(row[0]):
             return
         time.sleep(0.05)  # the deadline is the loop; Cassandra tells nobody that a row has changed
-    raise RuntimeError(f"the read models did not cover the log within {_DEADLINE_S:g} s")
+    raise RuntimeError(f"the read models did not cover the log within {seconds:g} s")
 
 
 def _run(environment: dict[str, str], *command: str) -> None:

@@ -21,9 +21,9 @@ from projector.cassandra.session import close, connect
 from projector.cassandra.write import Writer
 from projector.compile.program import compile_models
 from projector.configured import load_read_models
+from projector.coverage import Target
 from projector.metrics import WorkerMetrics
 from projector.replica.schema import open_replica
-from projector.coverage import Target
 from projector.worker import Worker
 
 
