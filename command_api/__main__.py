@@ -1,4 +1,5 @@
-"""``command-api``: serve the write side, migrate its database, print its OpenAPI document, purge old keys."""
+"""``command-api``: serve the write side, migrate its database, keep its months, print its OpenAPI document, purge
+old keys."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import psycopg
 import typer
 from pydantic import ValidationError
 
-from command_api import idempotency
+from command_api import idempotency, months
 from command_api.database import Connection
 from command_api.migrations.apply import MigrationError
 from command_api.migrations.apply import migrate as apply_migrations
@@ -91,6 +92,34 @@ def openapi() -> None:
 
     json.dump(create_app(_settings("warning")).openapi(), sys.stdout, indent=2)
     sys.stdout.write("\n")
+
+
+@app.command("months")
+def keep_months(
+    ahead: Annotated[int, typer.Option(min=1, max=120, help="Coming months to make.")] = 3,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Whole months to keep before the present one; older ones are dropped. All by default."
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Rows that one transaction deletes.")] = 5_000,
+    log_level: LogLevel = "info",
+) -> None:
+    """Make the coming months of messages, and let go of old ones, as the admin; run it daily.
+
+    An old month's messages are deleted before it is dropped, so that they leave the read models too.
+
+    Example: `command-api months --ahead 3 --keep 24`
+    """
+    settings = _settings(log_level)
+    try:
+        kept = months.keep(settings.postgres.admin.get_secret_value(), ahead=ahead, months=keep, batch=batch)
+    except psycopg.Error as error:
+        raise _fail(
+            f"the months can't be kept: {error}; check LOCKSTEP_POSTGRES__ADMIN, run command-api migrate, and try again"
+        ) from None
+    get_logger(__name__).info("months kept", made=len(kept.made), dropped=len(kept.dropped), deleted=kept.deleted)
 
 
 @app.command("purge-keys")

@@ -175,6 +175,31 @@ class Like(Reply):
     liked: bool
 
 
+class Channel(Reply):
+    """A channel."""
+
+    channel_id: UUID
+    name: str
+
+
+class Message(Reply):
+    """A message; it was sent at the time of its id."""
+
+    message_id: UUID
+    sent_at: datetime
+    channel_id: UUID
+    author_id: UUID
+    body: str
+    version: int
+
+
+class MessageDeleted(Reply):
+    """The message is gone."""
+
+    message_id: UUID
+    deleted: bool
+
+
 _TOKEN = {"Consistency-Token": {"description": "The body's consistency_token.", "schema": {"type": "string"}}}
 _ETAG = {"ETag": {"description": "The version, for If-Match.", "schema": {"type": "string"}}}
 _LOCATION = {"Location": {"description": "Path of what was made.", "schema": {"type": "string"}}}

@@ -20,7 +20,8 @@ _HOLDS = """
     select case when exists (select from trips where rider_id = %(user_id)s) then 'trips'
                 when exists (select from orders where user_id = %(user_id)s) then 'orders'
                 when exists (select from reviews where user_id = %(user_id)s) then 'reviews'
-                when exists (select from posts where author_id = %(user_id)s) then 'posts' end
+                when exists (select from posts where author_id = %(user_id)s) then 'posts'
+                when exists (select from messages where author_id = %(user_id)s) then 'messages' end
 """
 
 
@@ -128,7 +129,7 @@ def _changed(row: tuple[Any, ...] | None) -> Outcome:
 async def delete_user(connection: Connection, user_id: UUID, expected: IfMatch) -> Outcome:
     """Deletes the addresses and likes too.
 
-    Raises NotFoundError, VersionMismatchError, ConflictError while there are orders, reviews, trips or posts.
+    Raises NotFoundError, VersionMismatchError, ConflictError while there are orders, reviews, trips, posts or messages.
     """
     # FOR UPDATE: an order of this user that is being placed holds a key share lock, so the query below can't miss it.
     cursor = await connection.execute("select version from users where user_id = %s for update", (user_id,))

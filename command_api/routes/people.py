@@ -38,7 +38,7 @@ async def change_avatar(call: Versioned, user_id: UUID, command: people.ChangeAv
     "/users/{user_id}", response_model=replies.UserDeleted, tags=["users"], **done(409, 412, versioned=False)
 )
 async def delete_user(call: Versioned, user_id: UUID) -> Response:
-    """Delete a user without orders, reviews, trips and posts, and with the addresses and likes."""
+    """Delete a user without orders, reviews, trips, posts and messages, and with the addresses and likes."""
     return await call.run(partial(people.delete_user, user_id=user_id, expected=call.expected))
 
 

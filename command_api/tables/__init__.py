@@ -1,6 +1,7 @@
 """The source tables, by domain, as SQLAlchemy metadata: one `METADATA` for migrations, the relay and the projector."""
 
 from command_api.tables.catalogue import categories, products
+from command_api.tables.messages import channels, messages
 from command_api.tables.metadata import METADATA
 from command_api.tables.orders import order_items, orders
 from command_api.tables.people import addresses, users
@@ -12,8 +13,10 @@ __all__ = [
     "METADATA",
     "addresses",
     "categories",
+    "channels",
     "drivers",
     "likes",
+    "messages",
     "order_items",
     "orders",
     "posts",
