@@ -163,6 +163,10 @@ class Catalog:
         """Whether the publication is there."""
         return bool(self.rows("select 1 from pg_publication where pubname = %s", name))
 
+    def publishes_roots(self, name: str) -> bool:
+        """Whether a change of a partition is published as its partitioned table's."""
+        return bool(self.rows("select 1 from pg_publication where pubname = %s and pubviaroot", name))
+
     def published_tables(self, publication: str) -> tuple[PublishedTable, ...]:
         """What the publication holds, in the order of names."""
         return tuple(

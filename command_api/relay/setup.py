@@ -141,6 +141,10 @@ def publish_tables(catalog: Catalog, publication: str, wanted: tuple[tuple[str, 
         )
         _log.info("publication made", publication=publication, tables=len(wanted))
         return
+    if not catalog.publishes_roots(publication):
+        # Or each month would be a table of its own in the log, and the next one unknown to every reader.
+        _execute(catalog, sql.SQL("ALTER PUBLICATION {} SET (publish_via_partition_root = true)").format(name_))
+        _log.info("partitions are published as their partitioned table from now on", publication=publication)
     published = {(table.schema, table.name) for table in catalog.published_tables(publication)}
     missing = [pair for pair in wanted if pair not in published]
     if missing:
