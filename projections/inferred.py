@@ -1,7 +1,7 @@
 """The type of a select()'s column, where SQLAlchemy's own says too little.
 
-SQLAlchemy types count() and the sum of integers as its Integer, where Postgres answers with bigint or more, and leaves
-avg(), date_trunc() and bool_and() without a type. Everything else is `projections.values.value_type` of its type.
+SQLAlchemy types count() and the sum of integers as its Integer, where Postgres answers with bigint or more, gives a sum of
+numerics the digits of one of them, and leaves avg(), date_trunc() and bool_and() without a type. Everything else is `projections.values.value_type` of its type.
 """
 
 from __future__ import annotations
@@ -9,21 +9,28 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Subquery
+from sqlalchemy import CTE, Subquery
 from sqlalchemy.sql import elements, functions, selectable, sqltypes, visitors
 
 from projections.values import Kind, ValueType, value_type
 
 _GROWING = ("count", "sum")
+_MOST_DIGITS = 18  # of a numeric that is kept as a scaled integer of 64 bits
 _BOOLEAN = ("bool_and", "bool_or", "every")
 
 
 def column_type(column: Any) -> ValueType:
     """The `ValueType` of a selected column; raises UnsupportedTypeError naming the type."""
     kind = _inferred(column)
-    if kind.kind is Kind.INTEGER and kind.bits < 64 and not isinstance(_bare(column), elements.Cast) and _grows(column):
+    wide = _widened(kind)
+    return wide if wide != kind and not isinstance(_bare(column), elements.Cast) and _grows(column) else kind
+
+
+def _widened(kind: ValueType) -> ValueType:
+    """The type of a sum; an opaque numeric, or one without a bound, is as wide as can be."""
+    if kind.kind is Kind.INTEGER:
         return replace(kind, bits=64)
-    return kind
+    return replace(kind, precision=_MOST_DIGITS) if kind.kind is Kind.NUMERIC and kind.scale is not None else kind
 
 
 def _inferred(column: Any) -> ValueType:
@@ -44,7 +51,7 @@ def _inferred(column: Any) -> ValueType:
 
 
 def _bare(column: Any) -> Any:
-    """The expression behind labels, scalar subqueries and columns of a subquery."""
+    """The expression behind labels, scalar subqueries and columns of a subquery or of WITH."""
     while True:
         if isinstance(column, elements.Label | elements.Grouping):
             column = column.element
@@ -59,7 +66,7 @@ def _bare(column: Any) -> Any:
 def _select_of(table: Any) -> Any:
     while isinstance(table, selectable.Alias):
         table = table.element
-    return table.element if isinstance(table, Subquery) else None
+    return table.element if isinstance(table, Subquery | CTE) else None
 
 
 def _grows(column: Any) -> bool:

@@ -94,6 +94,7 @@ class Load:
         assert self.verified >= verified, (
             f"{context}: only {self.verified} replies with a token could be judged: {self}"
         )
+        assert self.tallies["commands"].verified["sales"], f"{context}: no sales could be judged: {self}"
 
 
 @contextmanager

@@ -23,7 +23,7 @@ CHANGES = (
     "delete from order_items where line_no = 1 and unit_price > 90",
     "delete from orders where region = 'region 12' and created_at between '2025-03-01' and '2025-04-01'",
     "insert into orders (order_id, user_id, region, created_at) select md5('new ' || n)::uuid, md5('user')::uuid, 'region 50',"
-    " timestamptz '2024-12-31 23:59:59.999999+00' + n * interval '1 us' from generate_series(0, 1) n",
+    " timestamptz '2024-12-31 23:59:59.999998+00' + n * interval '1 us' from generate_series(0, 2) n",
     "insert into order_items select order_id, 1, md5('product')::uuid, 1, 9999999999.99 from orders where region = 'region 50'",
 )
 
