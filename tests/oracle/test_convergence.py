@@ -25,15 +25,21 @@ from tests.oracle.views import MODELS, VIEWS
 RUNS = 180 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))
 SEEDS: tuple[tuple[str, int], ...] = (
+    ("beside", 0),
+    ("distincts", 0),
+    ("documents", 6),
     ("inner_join", 0),
-    ("left_chain", 0),
     ("left_key", 0),
-    ("left_key", 3),
+    ("left_key", 5),
+    ("left_many", 0),
+    ("left_one", 0),
     ("moving", 0),
-    ("moving", 6),
-    ("plain", 5),
-    ("plain", 19),
-    ("self_many", 4),
+    ("moving", 7),
+    ("of_parent", 0),
+    ("plain", 17),
+    ("plain", 34),
+    ("self_thrice", 0),
+    ("sums", 0),
 )
 """(model, seed) that failed with one of the rules broken (`tests.oracle.mutants`), or that found a fault."""
 BY_NAME = {model.name: model for model in MODELS}
