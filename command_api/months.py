@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -51,12 +52,18 @@ def name_of(month: date) -> str:
 
 def creation(month: date) -> tuple[str, ...]:
     """SQL that makes a month and attaches it; unlike ``PARTITION OF`` it doesn't keep readers of messages waiting."""
-    table, following = f"{SCHEMA}.{name_of(month)}", month_after(month)
+    table = f"{SCHEMA}.{name_of(month)}"
+    first, following = first_id(month), first_id(month_after(month))
     return (
         f"create table {table} (like messages including all)",
-        f"alter table messages attach partition {table}"
-        f" for values from ('{month} 00:00:00+00') to ('{following} 00:00:00+00')",
+        f"alter table messages attach partition {table} for values from ('{first}') to ('{following}')",
     )
+
+
+def first_id(month: date) -> UUID:
+    """A uuid before every uuid v7 of the month (UTC), and after every one of the months before."""
+    milliseconds = (month - date(1970, 1, 1)).days * 86_400_000
+    return UUID(int=milliseconds << 80)
 
 
 def keep(conninfo: str, *, ahead: int, months: int | None, batch: int, today: date | None = None) -> Kept:
@@ -66,8 +73,6 @@ def keep(conninfo: str, *, ahead: int, months: int | None, batch: int, today: da
     """
     this = month_after(today or datetime.now(UTC).date(), 0)
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        # Neither the session's time zone nor its date style may decide what a bound means.
-        connection.execute("set timezone = 'UTC'")
         connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(f"set lock_timeout = '{LOCK_SECONDS}s'")
         there = set(existing(connection))

@@ -1,4 +1,4 @@
-"""Channels and messages. A message's time is its id's, so that the id alone says in which month it is stored."""
+"""Channels and messages. A message's time is its id's, a uuid v7, which says in which month it is stored."""
 
 from __future__ import annotations
 
@@ -114,12 +114,10 @@ async def send_message(connection: Connection, command: SendMessage) -> Outcome:
 
 async def edit_message(connection: Connection, message_id: UUID, expected: IfMatch, command: EditMessage) -> Outcome:
     """Raises NotFoundError, VersionMismatchError."""
-    sent_at = await _lock(connection, message_id, expected, "no key update")
+    await _lock(connection, message_id, expected, "no key update")
     cursor = await connection.execute(
-        f"""
-        update messages set body = %s, version = version + 1 where message_id = %s and sent_at = %s returning {_COLUMNS}
-        """,
-        (command.body, message_id, sent_at),
+        f"update messages set body = %s, version = version + 1 where message_id = %s returning {_COLUMNS}",
+        (command.body, message_id),
     )
     row = await cursor.fetchone()
     assert row is not None, "the row is locked"
@@ -129,21 +127,16 @@ async def edit_message(connection: Connection, message_id: UUID, expected: IfMat
 
 async def delete_message(connection: Connection, message_id: UUID, expected: IfMatch) -> Outcome:
     """Raises NotFoundError, VersionMismatchError."""
-    sent_at = await _lock(connection, message_id, expected, "update")
-    await connection.execute("delete from messages where message_id = %s and sent_at = %s", (message_id, sent_at))
+    await _lock(connection, message_id, expected, "update")
+    await connection.execute("delete from messages where message_id = %s", (message_id,))
     return Outcome(body={"message_id": message_id, "deleted": True})
 
 
-async def _lock(connection: Connection, message_id: UUID, expected: IfMatch, strength: str) -> datetime:
-    """Its time, with which Postgres looks into one month only."""
-    sent_at = time_of(message_id)
-    if sent_at is None:
-        raise NotFoundError("message", message_id)
+async def _lock(connection: Connection, message_id: UUID, expected: IfMatch, strength: str) -> None:
     cursor = await connection.execute(
-        f"select version from messages where message_id = %s and sent_at = %s for {strength}", (message_id, sent_at)
+        f"select version from messages where message_id = %s for {strength}", (message_id,)
     )
     row = cast("tuple[int] | None", await cursor.fetchone())
     if row is None:
         raise NotFoundError("message", message_id)
     check(expected, row[0], "message")
-    return sent_at

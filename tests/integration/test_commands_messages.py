@@ -69,7 +69,8 @@ def test_a_given_id_is_of_about_now(api: Api, away: timedelta) -> None:
 def test_postgres_holds_a_messages_time_to_its_id(api: Api) -> None:
     names = (channel(api), api.user())
     insert = "insert into messages (message_id, sent_at, channel_id, author_id, body) values (%s, now(), %s, %s, 'x')"
-    for message_id in (uuid4(), UUID(int=uuid7().int)):
+    now = uuid7().int
+    for message_id in (UUID(int=now), UUID(int=now & ~(15 << 76) | 4 << 76)):
         with pytest.raises(psycopg.errors.CheckViolation) as refused:
             api.admin.execute(insert, (message_id, *names))
         assert refused.value.diag.constraint_name in ("ck_messages_time_ordered_id", "ck_messages_time_of_its_id")

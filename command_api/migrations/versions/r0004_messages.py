@@ -35,14 +35,14 @@ def upgrade() -> None:
         sa.Column("author_id", sa.Uuid, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
         sa.Column("version", sa.Integer, nullable=False, server_default="1"),
-        sa.PrimaryKeyConstraint("message_id", "sent_at", name="pk_messages"),
+        sa.PrimaryKeyConstraint("message_id", name="pk_messages"),
         sa.ForeignKeyConstraint(["channel_id"], ["channels.channel_id"], name="fk_messages_channel_id_channels"),
         sa.ForeignKeyConstraint(["author_id"], ["users.user_id"], name="fk_messages_author_id_users"),
         sa.CheckConstraint("uuid_extract_version(message_id) = 7", name="ck_messages_time_ordered_id"),
         sa.CheckConstraint(
             "sent_at is not distinct from uuid_extract_timestamp(message_id)", name="ck_messages_time_of_its_id"
         ),
-        postgresql_partition_by="RANGE (sent_at)",
+        postgresql_partition_by="RANGE (message_id)",
     )
     op.create_index("ix_messages_author_id", "messages", ["author_id"])
     op.create_index("ix_messages_channel_id_message_id", "messages", ["channel_id", "message_id"])
