@@ -1,12 +1,13 @@
 """Read models of the reference application, and what a declaration is.
 
 Reading order: read_model (a declaration), values (its types), documents and document_values (rows embedded in a column),
-cassandra_table (its table), then a file a domain.
+time_buckets (partitions cut by time), cassandra_table (its table), then a file a domain.
 ``READ_MODELS`` is what the projector and the read API are configured with (``projections:READ_MODELS``): those that are
 maintained change by change, and those whose SQL is run on a schedule.
 """
 
 from projections.catalogue import CATEGORY_REPORT
+from projections.messages import MESSAGE_BUCKETS_BY_CHANNEL, MESSAGES_BY_CHANNEL
 from projections.orders import ORDER_BY_ID, ORDERS_BY_STATUS, ORDERS_BY_USER
 from projections.people import USER_PROFILE
 from projections.posts import POST_BY_ID
@@ -27,6 +28,8 @@ INCREMENTAL: tuple[ReadModel, ...] = (
     POST_BY_ID,
     TRIPS_BY_DRIVER,
     TRIPS_BY_CITY_DATE,
+    MESSAGES_BY_CHANNEL,
+    MESSAGE_BUCKETS_BY_CHANNEL,
 )
 SCHEDULED: tuple[ReadModel, ...] = (CATEGORY_REPORT,)
 READ_MODELS: tuple[ReadModel, ...] = (*INCREMENTAL, *SCHEDULED)

@@ -16,6 +16,7 @@ from sqlalchemy import Select
 
 from projections.inferred import column_type
 from projections.schedule import ScheduleError, parse
+from projections.time_buckets import TimeBucket
 from projections.values import Kind, UnsupportedTypeError, ValueType
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -49,6 +50,7 @@ class ReadModel:
     staleness: how old a reply may get before it is a fault, None when nothing is promised.
     refresh: None keeps the table equal change by change. An interval ("15m", "1h") or five fields of cron, in UTC, has
         Postgres run the select() then, and the table is what it last gave; any SQL that Postgres runs will do.
+    bucket: the partition-key column that is a time bucket, which readers leave out; None when there is none.
     """
 
     name: str
@@ -57,6 +59,7 @@ class ReadModel:
     clustering_key: tuple[Clustering | str, ...] = ()
     staleness: timedelta | None = None
     refresh: str | None = None
+    bucket: TimeBucket | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -92,6 +95,8 @@ class ReadModel:
                 raise DeclarationError(
                     f"{self.name}: key column {column.name!r} is a document, which can't be asked for"
                 )
+        if self.bucket is not None and (fault := self.bucket.faults(self)) is not None:
+            raise DeclarationError(f"{self.name}: {fault}")
 
     @property
     def clustering(self) -> tuple[Clustering, ...]:

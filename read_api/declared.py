@@ -34,12 +34,19 @@ def load_read_models(reference: str) -> tuple[ReadModel, ...]:
 
 
 def routes_of(settings: Settings, models: Sequence[ReadModel]) -> dict[str, Route]:
-    """Model name to route; raises RouteConflictError."""
+    """Model name to route; raises RouteConflictError, ReadModelsNotFoundError for an index that is missing."""
+    names = {model.name for model in models}
+    for model in models:
+        if model.bucket is not None and model.bucket.index.name not in names:
+            raise ReadModelsNotFoundError(
+                f"{model.name} is read with the buckets of {model.bucket.index.name}, which is not among the read models"
+            )
     return {
         model.name: Route(
             table=cassandra_table(model, settings.cassandra.keyspace),
             default_limit=min(settings.read_api.page_rows, settings.read_api.max_page_rows),
             max_limit=settings.read_api.max_page_rows,
+            bucket=model.bucket,
         )
         for model in models
     }

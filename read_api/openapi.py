@@ -95,7 +95,7 @@ def _operation(route: Route) -> Schema:
     order = ", ".join(f"{c.column} {'descending' if c.descending else 'ascending'}" for c in table.clustering)
     return {
         "operationId": f"read_{table.name}",
-        "summary": f"Rows of {table.name} by {', '.join(table.partition_key)}",
+        "summary": f"Rows of {table.name} by {', '.join(route.path)}",
         "description": f"In the order of {order}." if order else "At most one row.",
         "tags": ["read models"],
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters()],
@@ -107,8 +107,7 @@ def _operation(route: Route) -> Schema:
 def _path_parameters(route: Route) -> list[Schema]:
     columns = route.table.columns
     return [
-        {"name": name, "in": "path", "required": True, "schema": value_schema(columns[name])}
-        for name in route.table.partition_key
+        {"name": name, "in": "path", "required": True, "schema": value_schema(columns[name])} for name in route.path
     ]
 
 
@@ -116,7 +115,8 @@ def _query_parameters(route: Route) -> list[Schema]:
     described: dict[str, tuple[Schema, str]] = {
         "limit": (
             {"type": "integer", "minimum": 1, "maximum": route.max_limit, "default": route.default_limit},
-            "The most rows of one page; the last page may be empty.",
+            "The most rows of one page; the last page may be empty."
+            + (" A page may have fewer rows although there are more: follow next_page." if route.bucket else ""),
         ),
         "order": (
             {"enum": [FORWARD, REVERSED], "default": FORWARD},

@@ -2,9 +2,10 @@
 
     GET /read/{model}/{partition key…}?created_at.gte=…&limit=50&order=reversed&page=…&token=…
 
-One path segment a partition column, percent-decoded (``%2F`` is a slash within a value). Clustering columns are
-parameters of their own names: equality on a prefix of them, then a range on the next one (``.gte .gt .lte .lt``), as
-CQL allows. Whatever does not fit exactly is a ProblemError that names the field and the remedy; nothing is ignored.
+One path segment a partition column, percent-decoded (``%2F`` is a slash within a value); a time bucket has none, since
+`read_api.buckets` finds it. Clustering columns are parameters of their own names: equality on a prefix of them, then a
+range on the next one (``.gte .gt .lte .lt``), as CQL allows. Whatever does not fit exactly is a ProblemError that names
+the field and the remedy; nothing is ignored.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from command_api.lsn import InvalidLsnError, Lsn
 from projections.cassandra_table import CassandraTable
+from projections.time_buckets import TimeBucket
 from projections.values import ValueType
 from read_api.literals import LiteralError, read_literal
 from read_api.problem import InvalidRequestError, InvalidTokenError, InvalidValueError, UnknownRouteError
@@ -55,7 +57,12 @@ class Query:
     @property
     def values(self) -> tuple[Any, ...]:
         """What the statement of this query's shape binds, in order."""
-        return (*self.partition, *self.equals, *(bound.value for bound in self.bounds))
+        return (*self.partition, *self.values_after)
+
+    @property
+    def values_after(self) -> tuple[Any, ...]:
+        """Those after the partition key's."""
+        return (*self.equals, *(bound.value for bound in self.bounds))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +86,12 @@ class ReadRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """A read model's route: its table, and the bounds of ``limit``."""
+    """A read model's route: its table, and the bounds of ``limit``. bucket: of a table in time buckets."""
 
     table: CassandraTable
     default_limit: int
     max_limit: int
+    bucket: TimeBucket | None = None
 
     def __post_init__(self) -> None:
         for clustering in self.table.clustering:
@@ -94,9 +102,14 @@ class Route:
                 )
 
     @property
+    def path(self) -> tuple[str, ...]:
+        """The partition-key columns that a request names."""
+        return tuple(name for name in self.table.partition_key if self.bucket is None or name != self.bucket.column)
+
+    @property
     def template(self) -> str:
         """``/read/orders_by_status/{status}/{day}``."""
-        return f"/read/{self.table.name}/" + "/".join(f"{{{name}}}" for name in self.table.partition_key)
+        return f"/read/{self.table.name}/" + "/".join(f"{{{name}}}" for name in self.path)
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -108,20 +121,20 @@ class Route:
 
     def parse(self, segments: list[bytes], query_string: bytes) -> ReadRequest:
         """The request of the path's segments after the model's name, and of the query string; raises ProblemError."""
-        table = self.table
-        if len(segments) != len(table.partition_key):
+        table, path = self.table, self.path
+        if len(segments) != len(path):
             raise UnknownRouteError(
-                f"{table.name} takes {len(table.partition_key)} key part(s) in its path, not {len(segments)}",
+                f"{table.name} takes {len(path)} key part(s) in its path, not {len(segments)}",
                 hint=f"GET {self.template}; write a slash within a value as %2F",
             )
         partition = tuple(
             _typed(name, table.columns[name], _decoded(name, segment))
-            for name, segment in zip(table.partition_key, segments, strict=True)
+            for name, segment in zip(path, segments, strict=True)
         )
         if len(partition) == 1 and partition[0] in ("", b""):
             raise InvalidValueError(
-                f"{table.partition_key[0]} is empty: Cassandra holds no such partition",
-                hint="give the key", field=table.partition_key[0],
+                f"{path[0]} is empty: Cassandra holds no such partition",
+                hint="give the key", field=path[0],
             )  # fmt: skip
         if not query_string:
             return ReadRequest(query=Query(model=table.name, partition=partition), limit=self.default_limit)

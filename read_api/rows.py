@@ -7,17 +7,20 @@ page before it as its token, so that a walk through pages never goes back in tim
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import msgspec
 
 from command_api.lsn import Lsn
+from projections.cassandra_table import cassandra_table
+from read_api.buckets import BucketWalk
 from read_api.cql import Shape, select_statement
-from read_api.freshness import Freshness
+from read_api.freshness import Freshness, Position
 from read_api.paging import Page, PageSeal
 from read_api.rendering import RowRenderer
-from read_api.request import ReadRequest, Route
-from read_api.store import Store
+from read_api.request import Query, ReadRequest, Route
+from read_api.store import Rows, Store
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -53,6 +56,12 @@ class Reader:
         self._seal = seal
         self._render = RowRenderer(route.table.columns)
         self._statements: dict[Shape, str] = {}
+        self._index: str | None = None
+        self._walk: BucketWalk | None = None
+        if route.bucket is not None:
+            self._index = route.bucket.index.name
+            index = cassandra_table(route.bucket.index, route.table.keyspace)
+            self._walk = BucketWalk(store, route.table, route.bucket, index)
 
     async def read(self, request: ReadRequest, bound: float) -> Reply:
         """The reply to a request, waiting at most `bound` seconds for its token; raises ProblemError."""
@@ -61,13 +70,8 @@ class Reader:
         token = request.token
         if page is not None:
             token = max(page.covered, token or page.covered)
-        position = await self._freshness.at_least(self._name, token, bound)
-        rows = await self._store.read(
-            self.statement(Shape.of(query)),
-            query.values,
-            fetch_size=request.limit,
-            state=page.state if page is not None else None,
-        )
+        position = await self._position(token, bound)
+        rows = await self._rows(query, request.limit, page.state if page is not None else None)
         lag = position.lag_seconds()
         lag = None if lag is None else round(lag, 6)
         following = Page(covered=position.lsn, state=rows.state) if rows.state else None
@@ -78,6 +82,21 @@ class Reader:
             next_page=self._seal.close(following, query) if following is not None else None,
         )
         return Reply(body=_encode(body), covered=position.lsn, lag_seconds=lag, count=len(rows.rows))
+
+    async def _position(self, token: Lsn | None, bound: float) -> Position:
+        """What is covered: by the rows, and by the index that says in which buckets they are."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + bound
+        position = await self._freshness.at_least(self._name, token, bound)
+        if self._index is None:
+            return position
+        of_index = await self._freshness.at_least(self._index, token, max(0.0, until - loop.time()))
+        return min(position, of_index, key=lambda one: one.lsn)
+
+    async def _rows(self, query: Query, limit: int, state: bytes | None) -> Rows:
+        if self._walk is not None:
+            return await self._walk.read(query, limit, state)
+        return await self._store.read(self.statement(Shape.of(query)), query.values, fetch_size=limit, state=state)
 
     def statement(self, shape: Shape) -> str:
         """The CQL of a shape of query."""

@@ -38,7 +38,7 @@ class ReadService:
 
     async def start(self) -> None:
         """Begin to connect to Cassandra."""
-        forward = (reader.statement(Shape()) for reader in self.readers.values())
+        forward = (reader.statement(Shape()) for reader in self.readers.values())  # an index is a read model too
         await self.store.start((self._select_positions, *forward))
 
     async def stop(self) -> None:

@@ -70,6 +70,7 @@ class Reference:
             copy.constraints = {copy.primary_key}
             copy.indexes.clear()
             copy._prefixes = ["TEMPORARY"]
+            copy.dialect_options["postgresql"]["partition_by"] = None
             self._connection.execute(
                 str(CreateTable(copy, include_foreign_key_constraints=[]).compile(dialect=_DIALECT))
             )

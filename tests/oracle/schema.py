@@ -32,8 +32,10 @@ from sqlalchemy import (
 from command_api.tables import (
     addresses,
     categories,
+    channels,
     drivers,
     likes,
+    messages,
     order_items,
     orders,
     posts,
@@ -149,6 +151,8 @@ APPLICATION: tuple[Table, ...] = (
     likes,
     drivers,
     trips,
+    channels,
+    messages,
 )
 """The reference application's tables that its read models use, and what they refer to."""
 
@@ -163,6 +167,14 @@ def some(*values: object) -> tuple[Value, ...]:
 
 
 IDS = some(0, 1, 2)
+MESSAGE_IDS = tuple(
+    Value(text, text)
+    for text in (
+        "018df74f-83ff-7000-8000-000000000001",  # 2024-02-29 23:59:59.999, the month before
+        "018df74f-8400-7000-8000-000000000001",
+        "018e2acf-1c00-7000-8000-000000000001",  # 2024-03-11 00:00, the bucket after
+    )
+)
 TIMES = (
     *some(
         dt.datetime(2024, 2, 29, 23, 59, 59, 999999, tzinfo=dt.UTC),
@@ -254,6 +266,19 @@ DOMAINS: dict[str, dict[str, Sequence[Value]]] = {
         "version": some(1, 2),
     },
     "likes": {"post_id": UUIDS[:2], "user_id": UUIDS[:2], "created_at": TIMES[:2]},
+    "channels": {"channel_id": UUIDS[:2], "name": some("general", "é%_")},
+    "messages": {
+        "message_id": MESSAGE_IDS,
+        "sent_at": some(
+            dt.datetime(2024, 2, 29, 23, 59, 59, 999000, tzinfo=dt.UTC),
+            dt.datetime(2024, 3, 1, tzinfo=dt.UTC),
+            dt.datetime(2024, 3, 11, tzinfo=dt.UTC),
+        ),
+        "channel_id": UUIDS[:2],
+        "author_id": UUIDS[:2],
+        "body": some("hello", ""),
+        "version": some(1, 2),
+    },
     "drivers": {"driver_id": UUIDS[:2], "name": some("Dora", "Eve"), "version": some(1, 2)},
     "trips": {
         "trip_id": UUIDS[:3],

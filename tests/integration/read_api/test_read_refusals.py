@@ -25,7 +25,8 @@ def test_every_route_refuses_what_it_does_not_know(place: Place) -> None:
             models = {model.name: cassandra_table(model, "") for model in (*MODELS, *READ_MODELS)}
             assert set((await get("/read")).json()["routes"]) == set(models)
             for name, table in models.items():
-                keys = [good[table.columns[column].cql] for column in table.partition_key]
+                path_columns = [column for column in table.partition_key if column != "bucket"]  # found, not given
+                keys = [good[table.columns[column].cql] for column in path_columns]
                 path = f"/read/{name}/" + "/".join(keys)
                 assert (await get(path)).status_code == 200
                 for parameters, status in (
@@ -40,7 +41,7 @@ def test_every_route_refuses_what_it_does_not_know(place: Place) -> None:
                 refusal(await get(path + "/more"), 404)
                 refusal(await get(f"/read/{name}"), 404)
                 refusal(await get(f"/read/{name}/%FF" + "/1" * (len(keys) - 1)), 422)
-                for index, column in enumerate(table.partition_key):
+                for index, column in enumerate(path_columns):
                     if table.columns[column].cql != "text":
                         wrong = [*keys[:index], "~", *keys[index + 1 :]]
                         assert refusal(await get(f"/read/{name}/" + "/".join(wrong)), 422)["field"] == column
