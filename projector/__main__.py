@@ -43,9 +43,10 @@ from projector.replica.schema import explained as explained_error
 from projector.replica.values import ValueFormatError
 from projector.setup import SetupError, set_up, statements
 from projector.setup import reset as reset_models
+from projector.slices import Slices
 from projector.verify.command import verify
 from projector.verify.sampler import sampling
-from projector.worker import Slices, Worker, WorkerError
+from projector.worker import Worker, WorkerError
 
 _log = get_logger("projector")
 app = typer.Typer(

@@ -23,7 +23,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from prometheus_client import Counter
 
@@ -32,7 +31,7 @@ from projections.cassandra_table import GC_GRACE_SECONDS, write_timestamp
 from projector.apply.consume import Assembler
 from projector.apply.log import LogReader
 from projector.apply.requests import RequestError, asked
-from projector.apply.step import MOST_KEYS, Step
+from projector.apply.step import Step
 from projector.apply.transaction import Heartbeat, Transaction
 from projector.cassandra.write import Writer
 from projector.compile.program import ModelProgram, Program
@@ -40,6 +39,7 @@ from projector.coverage import Coverage, Target
 from projector.metrics import WorkerMetrics
 from projector.replica.deferred import Since
 from projector.replica.schema import Position, read_position, write_birth, write_position
+from projector.slices import AS_USUAL, Slices, Turn
 from projector.truncations import Truncations
 
 _log = get_logger(__name__)
@@ -48,7 +48,6 @@ _STALE_MICROSECONDS = GC_GRACE_SECONDS * 1_000_000 // 2
 _LOOK_AGAIN_SECONDS = 30.0
 _FEW_RECORDS = 1_000  # so many after the batch in hand, and the worker counts as behind
 _COMMIT_SLICES_EVERY_S = 0.1
-_MOST_SLICE_SECONDS = 1.0  # a share that was not used is not saved up
 _COMMIT_EVERY_S = 2.0  # when behind: a page of the replica that several batches change is written once
 
 Item = Transaction | Heartbeat
@@ -56,19 +55,6 @@ Item = Transaction | Heartbeat
 
 class WorkerError(RuntimeError):
     """The worker can't go on exactly; the message says why and what to do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slices:
-    """How changes that fan out are worked off.
-
-    above: more keys than this through one batch's parents are put aside. keys: so many are touched in a slice.
-    share: of the worker's time, while other changes wait.
-    """
-
-    above: int = MOST_KEYS
-    keys: int = 500
-    share: float = 0.5
 
 
 class Worker:
@@ -85,7 +71,7 @@ class Worker:
         metrics: WorkerMetrics,
         stop: threading.Event,
         max_batch_changes: int,
-        slices: Slices = Slices(),
+        slices: Slices = AS_USUAL,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
@@ -102,7 +88,7 @@ class Worker:
         self._sliced = False
         self._coverage = Coverage(writer, target, metrics, tuple(m.model.name for m in program.models))
         self._coverage.put_aside = self._step.deferred.progress()
-        self._slice_seconds = 0.0  # that slices may take before other changes have their turn
+        self._turn = Turn(slices.share)
         self._truncations = Truncations((m.model for m in program.models), metrics.truncated)
         self._position = read_position(connection)
         self._silent_until: dict[str, int] = {}
@@ -192,12 +178,11 @@ class Worker:
 
     def _work_off(self, spent: float) -> None:
         """Give slices their share of the time, of which other changes took `spent` seconds."""
-        share = self._slices.share
-        self._slice_seconds = min(self._slice_seconds + spent * share / (1 - share), _MOST_SLICE_SECONDS)
-        while self._step.deferred.waiting and self._slice_seconds > 0:
+        self._turn.earn(spent)
+        while self._step.deferred.waiting and self._turn.due:
             started = time.perf_counter()
             self._slice()
-            self._slice_seconds -= time.perf_counter() - started
+            self._turn.spend(time.perf_counter() - started)
 
     def _slice(self) -> None:
         """One slice, as a batch of its own at the position that the replica has reached."""

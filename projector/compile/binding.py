@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from projector.compile.analyse import Analysis
 from projector.compile.errors import RefusedError, RefusedModelError
 from projector.compile.expression import Column, equalities
-from projector.compile.relation import Occurrence, unique_keys
+from projector.compile.relation import Grouped, Occurrence, unique_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,11 @@ def _next(
 
 def _ambiguous(analysis: Analysis, left: list[Occurrence]) -> RefusedError:
     first = left[0]
+    if isinstance(first.table, Grouped):
+        return RefusedError(
+            f"the key ({', '.join(analysis.model.key)})",
+            "does not identify a row of the select(): put every expression of the GROUP BY into the select() and the key",
+        )
     columns = ", ".join(f"{first.table.name}.{name}" for name in unique_keys(first.table)[0])
     if first.optional:
         return RefusedError(

@@ -44,7 +44,7 @@ per_x = select(d.c.x_id, func.count().label("n")).group_by(d.c.x_id).subquery("p
 per_value = select(d.c.value, d.c.x_id).group_by(d.c.value, d.c.x_id).subquery("per_value")
 
 REFUSED: dict[str, tuple[Any, str, tuple[str, ...]]] = {
-    "group by without the key": (ids.group_by(d.c.id, d.c.value), "does not identify a row", ("id",)),
+    "group by without the key": (ids.group_by(d.c.id, d.c.value), "every expression of the GROUP BY", ("id",)),
     "ungrouped column": (select(d.c.id, d.c.note).group_by(d.c.id), "note: must be in GROUP BY", ("id",)),
     "group that may be null": (select(d.c.x_id, func.count().label("n")).group_by(d.c.x_id), "x_id may be NULL", ("x_id",)),
     "key of an aggregate": (select(d.c.id, func.count().label("n")).group_by(d.c.id), "depends on an aggregate", ("n", "id")),
