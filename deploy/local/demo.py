@@ -2,7 +2,7 @@
 
 Against running servers with migrated, empty tables, the demonstration
 
-1. fills users, orders, reviews, trips and posts by SQL (the one step that is not the API's), and waits until the read models cover them;
+1. fills users, orders, reviews, trips, posts and messages by SQL (the one step that is not the API's), and waits until the read models cover them;
 2. sends a seeded load to the command API at a steady rate, while some of its commands are watched until they can be read;
 3. has the scheduled read models run once more, waits until the read models cover everything, compares each with its select() on Postgres, and times one query on both.
 
@@ -63,7 +63,8 @@ def _fill(servers: Servers, printer: Printer) -> None:
     printer.say(
         f"bulk load by SQL (not through the API): {demo_fill.USERS:,} users, {demo_fill.ORDERS:,} orders,"
         f" with {demo_fill.ITEMS:,} lines, {demo_fill.REVIEWS + demo_fill.USERS:,} reviews, {demo_fill.TRIPS:,} trips,"
-        f" {demo_fill.POSTS:,} posts with {demo_fill.LIKES:,} likes, {demo_fill.ADDRESSES:,} addresses"
+        f" {demo_fill.POSTS:,} posts with {demo_fill.LIKES:,} likes, {demo_fill.ADDRESSES:,} addresses,"
+        f" {demo_fill.MESSAGES:,} messages"
     )
     with printer.counting("rows inserted", demo_fill.ROWS) as advance:
         demo_fill.fill(conninfo, advance)
@@ -83,7 +84,7 @@ def _load(servers: Servers, printer: Printer, seed: int) -> Watched:
 
     printer.say(
         f"load through {servers.command_api}: {plan.requests:,} commands of seed {seed}, {PER_SECOND:.0f} a second, and beside"
-        f" them {WATCHED} orders, reviews, trips, posts and addresses of which every command is watched until it can be read"
+        f" them {WATCHED} orders, reviews, trips, posts, messages and addresses of which every command is watched until it can be read"
     )
     watcher = Watcher(
         servers,

@@ -141,6 +141,23 @@ def _post(random: Random, post: UUID, author: UUID, users: Sequence[UUID]) -> It
         yield Request(what="posts deleted", method="DELETE", path=f"/posts/{post}")
 
 
+def send_message(channel: UUID, author: UUID, random: Random) -> Request:
+    """A message; its id, which says when it was sent, is in the reply."""
+    body = {"channel_id": str(channel), "author_id": str(author), "body": "Well: " + (opinion(random) or "never mind")}
+    return Request(what="messages", method="POST", path="/messages", body=body, expected=201)
+
+
+def edit_message(message: UUID, random: Random) -> Request:
+    """Second thoughts about a message."""
+    body = {"body": f"Rather: {random.randrange(1_000_000)}"}
+    return Request(what="messages edited", method="PUT", path=f"/messages/{message}/body", body=body)
+
+
+def delete_message(message: UUID) -> Request:
+    """As if nothing had been said."""
+    return Request(what="messages deleted", method="DELETE", path=f"/messages/{message}")
+
+
 def add_address(user: UUID, address: UUID, random: Random) -> Request:
     """One more address."""
     path = f"/users/{user}/addresses"

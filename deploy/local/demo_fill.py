@@ -1,7 +1,7 @@
-"""Users, orders, reviews, trips and posts written by SQL in one go, so that the timings are of tables with something in them.
+"""Users, orders, reviews, trips, posts and messages written by SQL in one go, so that the timings are of tables with something in them.
 
 This is the one part of the demonstration that does not pass through the command API. The rows follow from their
-numbers alone, so every run fills the same.
+numbers alone, so every run fills the same; messages are of the last whole month, whose partition is there.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ REVIEWS = 20_000
 DRIVERS = 100
 TRIPS = 20_000
 POSTS = 500
+CHANNELS = 10
+QUIET = CHANNELS  # the number of one more channel, without a message
+MESSAGES = 20_000
 _MOST_LIKES = 40
 _MANY_ADDRESSES = 25  # of the first user: more than a profile holds
 ITEMS = ORDERS + ORDERS // 2
@@ -28,7 +31,22 @@ ADDRESSES = _MANY_ADDRESSES + sum(1 + n % 3 for n in range(1, USERS))
 LIKES = sum(n % _MOST_LIKES for n in range(POSTS))
 FAVOURITE = PRODUCTS  # the number of one more product, which every user has reviewed
 ROWS = (
-    USERS + ADDRESSES + ORDERS + ITEMS + CATEGORIES + PRODUCTS + 1 + REVIEWS + USERS + DRIVERS + TRIPS + POSTS + LIKES
+    USERS
+    + ADDRESSES
+    + ORDERS
+    + ITEMS
+    + CATEGORIES
+    + PRODUCTS
+    + 1
+    + REVIEWS
+    + USERS
+    + DRIVERS
+    + TRIPS
+    + POSTS
+    + LIKES
+    + CHANNELS
+    + 1
+    + MESSAGES
 )
 _CHUNK = 10_000
 
@@ -111,6 +129,22 @@ _LIKES = """
 """
 
 
+_CHANNELS = """
+    insert into channels (channel_id, name)
+    select md5('channel ' || n)::uuid, 'channel ' || n from generate_series(0, %(channels)s) n
+"""
+_MESSAGES = """
+    insert into messages (message_id, sent_at, channel_id, author_id, body)
+    select id, uuid_extract_timestamp(id), md5('channel ' || n %% %(channels)s)::uuid,
+           md5('user ' || n * 7919 %% %(users)s)::uuid, 'Message ' || n
+    from generate_series(0, %(messages)s - 1) n,
+         lateral (select date_trunc('month', now() at time zone 'UTC') - interval '1 month'
+                         + n * (interval '28 days' / %(messages)s) as sent) as times,
+         lateral (select (lpad(to_hex((extract(epoch from sent) * 1000)::bigint), 12, '0')
+                          || '7' || left(md5('a' || n), 3) || '8' || left(md5('b' || n), 15))::uuid as id) as ids
+"""
+
+
 def filled_user(number: int) -> UUID:
     """The id of a filled user, from 0 to USERS - 1."""
     return UUID(md5(f"user {number}".encode(), usedforsecurity=False).hexdigest())
@@ -126,6 +160,11 @@ def filled_product(number: int) -> UUID:
     return UUID(md5(f"product {number}".encode(), usedforsecurity=False).hexdigest())
 
 
+def filled_channel(number: int) -> UUID:
+    """The id of a filled channel, from 0 to CHANNELS - 1, and QUIET."""
+    return UUID(md5(f"channel {number}".encode(), usedforsecurity=False).hexdigest())
+
+
 def favourite_stars() -> Counter[int]:
     """How many reviews of FAVOURITE give each rating."""
     return Counter(1 + n % 5 for n in range(USERS))
@@ -135,6 +174,7 @@ def fill(conninfo: str, told: Callable[[int], None]) -> None:
     """Write users, then orders in transactions of 10,000, then the rest; `told` hears how many rows each has written."""
     counts = {"users": USERS, "orders": ORDERS, "products": PRODUCTS, "reviews": REVIEWS, "drivers": DRIVERS}
     counts |= {"trips": TRIPS, "categories": CATEGORIES, "favourite": FAVOURITE, "posts": POSTS}
+    counts |= {"channels": CHANNELS, "messages": MESSAGES}
     counts |= {"most_likes": _MOST_LIKES, "many_addresses": _MANY_ADDRESSES}
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute("set timezone = 'UTC'")
@@ -145,5 +185,5 @@ def fill(conninfo: str, told: Callable[[int], None]) -> None:
             with connection.transaction():  # an order is never without its lines
                 written = sum(connection.execute(text, span).rowcount for text in (_ORDERS, _ITEMS))
             told(written)
-        for text in (_REVIEWS, _FAVOURITE_REVIEWS, _DRIVERS, _TRIPS, _POSTS, _LIKES):
+        for text in (_REVIEWS, _FAVOURITE_REVIEWS, _DRIVERS, _TRIPS, _POSTS, _LIKES, _CHANNELS, _MESSAGES):
             told(connection.execute(text, counts).rowcount)

@@ -2,7 +2,7 @@
 
 One round: an order on its way, delivered or cancelled, with its user renamed; a review of the product that everybody has
 reviewed, written, edited and deleted; a trip whose fare is corrected; addresses added until the profile holds no more;
-a post and its likes. What nobody else changes is watched: the orders are of a region of their own, so that its sales of
+a post and its likes; a message, edited, and deleted in turn. What nobody else changes is watched: the orders are of a region of their own, so that its sales of
 the day follow from the replies.
 """
 
@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from random import Random
 from typing import Any
 from uuid import UUID
 
 from deploy.local import demo_customers as customers
-from deploy.local.demo_fill import FAVOURITE, favourite_stars, filled_product, filled_user
+from deploy.local.demo_fill import FAVOURITE, QUIET, favourite_stars, filled_channel, filled_product, filled_user
 from deploy.local.demo_plan import cancel, move, place, rename
 from deploy.local.demo_request import Request, name, new_id
 from deploy.local.demo_sights import Reply, Sight, Step, shown, sight
+from projections.messages import MESSAGE_BUCKETS_BY_CHANNEL, MESSAGES_BY_CHANNEL
 from projections.orders import ORDER_BY_ID, ORDERS_BY_STATUS, ORDERS_BY_USER
 from projections.people import USER_PROFILE
 from projections.posts import POST_BY_ID
@@ -40,6 +41,8 @@ WATCHED = (
     POST_BY_ID,
     TRIPS_BY_DRIVER,
     TRIPS_BY_CITY_DATE,
+    MESSAGES_BY_CHANNEL,
+    MESSAGE_BUCKETS_BY_CHANNEL,
 )
 REGION = "antarctica"
 _MOST_ADDRESSES = 20
@@ -60,6 +63,7 @@ class Rounds:
     _sold: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _stars: Counter[int] = field(default_factory=favourite_stars)
     _addresses: dict[str, Reply] = field(default_factory=dict)
+    _messages: Counter[str] = field(default_factory=Counter)
 
     def steps(self, rounds: int) -> Iterator[Step]:
         """Every step of so many rounds."""
@@ -69,6 +73,7 @@ class Rounds:
             yield from self._trip()
             yield from self._house()
             yield from self._post()
+            yield from self._message(deleted=number % 2 == 1)
 
     def _order(self, *, cancelled: bool) -> Iterator[Step]:
         order, row = new_id(self.random), dict[str, Any]()
@@ -167,6 +172,29 @@ class Rounds:
             yield Step(request=customers.like(post, user), sights=seen)
         likes.remove(self.user)
         yield Step(request=customers.unlike(post, self.user), sights=seen)
+
+    def _message(self, *, deleted: bool) -> Iterator[Step]:
+        row = dict[str, Any]()
+
+        def seen(reply: Reply) -> tuple[Sight, ...]:
+            row.update(reply)
+            gone = bool(row.get("deleted"))
+            columns = {"body": row["body"], **self._named("author_name")}
+            return (sight(MESSAGES_BY_CHANNEL, row, None if gone else columns),)
+
+        def counted(reply: Reply) -> tuple[Sight, ...]:
+            sights = seen(reply)
+            index = sight(MESSAGE_BUCKETS_BY_CHANNEL, row, None)
+            self._messages[index.parameters["bucket"]] += -1 if row.get("deleted") else 1
+            count = self._messages[index.parameters["bucket"]]
+            return *sights, replace(index, columns={"message_count": shown(count)} if count else None)
+
+        request = customers.send_message(filled_channel(QUIET), self.user, self.random)
+        yield Step(request=request, sights=counted)
+        message = UUID(row["message_id"])
+        yield Step(request=customers.edit_message(message, self.random), sights=seen)
+        if deleted:
+            yield Step(request=customers.delete_message(message), sights=counted)
 
     def _named(self, column: str) -> dict[str, str]:
         """The user's name as a column of a row, once it is known."""

@@ -58,12 +58,15 @@ def sight(model: ReadModel, row: Reply, columns: Mapping[str, str] | None) -> Si
     if at is not None:
         day = str(Date(parse_timestamptz(at) // MICROS_PER_DAY))
         texts |= {"day": day, "date": day, "month": f"{day[:8]}01"}
+    if "sent_at" in texts:
+        texts["bucket"] = str(parse_timestamptz(texts["sent_at"]) // MICROS_PER_DAY // 10)
     clustering = [c.column for c in model.clustering]
+    path = [column for column in model.partition_key if model.bucket is None or column != model.bucket.column]
     return Sight(
         model=model,
         key=tuple(_value(column, texts[column]) for column in model.key),
         columns=columns,
-        path="/".join((model.name, *(texts[column] for column in model.partition_key))),
+        path="/".join((model.name, *(texts[column] for column in path))),
         parameters={column: texts[column] for column in clustering},
     )
 
@@ -73,4 +76,6 @@ def _value(column: str, text: str) -> Any:
         return UUID(text)
     if column.endswith("_at"):
         return parse_timestamptz(text)
+    if column == "bucket":
+        return int(text)
     return Date(parse_date(text)) if column in ("day", "date", "month") else text

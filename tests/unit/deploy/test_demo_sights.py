@@ -24,9 +24,12 @@ def rounds(count: int = 1) -> list[tuple[Step, tuple[Sight, ...]]]:
     user = uuid4()
     made = Rounds(user=user, products=tuple(uuid4() for _ in range(4)), drivers=(uuid4(),), random=Random(1))
     row: dict[str, Any] = {}
+    message: dict[str, Any] = {}
     seen = []
     for step in made.steps(count):
         request = step.request
+        if request.what == "messages":
+            message = {"message_id": str(uuid4()), "sent_at": AT}
         if request.method == "POST" and request.expected == 201:
             row = {**(request.body or {}), "created_at": AT, "started_at": AT, "status": "placed", "fare": None}
             row["items"] = [{**item, "unit_price": "2.50"} for item in row.get("items", ())]
@@ -35,6 +38,8 @@ def rounds(count: int = 1) -> list[tuple[Step, tuple[Sight, ...]]]:
         )
         if request.what == "orders cancelled":
             reply = {"status": "cancelled"}
+        if request.path.startswith("/messages"):
+            reply |= message
         if "/addresses/" in request.path:
             reply |= {"address_id": request.path.rpartition("/")[2]}
         seen.append((step, step.sights({"user_id": str(user), **reply})))
@@ -50,10 +55,18 @@ def test_a_key_is_cassandras_and_a_path_the_read_apis() -> None:
     for _, sights in rounds():
         for sight in sights:
             values = dict(zip(sight.model.key, sight.key, strict=True))
-            assert len(sight.path.split("/")) == 1 + len(sight.model.partition_key)
+            found = [column for column in sight.model.partition_key if column != "bucket"]
+            assert len(sight.path.split("/")) == 1 + len(found)
             assert set(sight.parameters) == {c.column for c in sight.model.clustering}
             for column, value in values.items():
-                wanted = {"created_at": MICROS, "started_at": MICROS, "day": DAY, "date": DAY, "month": DAY}
+                wanted = {
+                    "created_at": MICROS,
+                    "started_at": MICROS,
+                    "day": DAY,
+                    "date": DAY,
+                    "month": DAY,
+                    "bucket": 2_014,
+                }
                 assert value == wanted.get(column, value)
                 assert isinstance(value, UUID) == column.endswith("_id")
     by_city = next(s for _, sights in rounds() for s in sights if s.model.name == "trips_by_city_date")
@@ -150,6 +163,12 @@ def test_each_step_changes_what_must_be_seen() -> None:
             if step.request.what not in ("reviews edited", "fares corrected", "renames"):  # by chance to the same
                 assert last.get((sight.model.name, sight.key), ()) != sight.columns, step.request
             last[sight.model.name, sight.key] = sight.columns
+
+
+def test_a_channels_messages_must_be_counted_in_their_bucket() -> None:
+    counts = [(sight.columns or {})["message_count"] for _, sight in of("message_buckets_by_channel", 4)]
+    assert counts == ["1", "2", "1", "2", "3", "2"]
+    assert [what for what, sight in of("messages_by_channel", 2) if sight.columns is None] == ["messages deleted"]
 
 
 def test_likes_must_be_counted() -> None:

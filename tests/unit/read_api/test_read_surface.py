@@ -65,7 +65,7 @@ def test_the_document_describes_every_parameter_and_column() -> None:
     for route in ROUTES.values():
         operation = document["paths"][route.template]["get"]
         places = {(p["in"], p["name"]) for p in operation["parameters"]}
-        assert {name for where, name in places if where == "path"} == set(route.table.partition_key)
+        assert {name for where, name in places if where == "path"} == set(route.path)
         assert {name for where, name in places if where == "query"} == set(route.parameters)
         assert all(parameter["schema"] for parameter in operation["parameters"])
         row = document["components"]["schemas"][route.table.name]
