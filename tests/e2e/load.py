@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from random import Random
 
 import httpx
 import psycopg
 
+from command_api import months
 from command_api.tables import likes, posts
 from tests.e2e.pipeline import Pipeline, listening, wait_for
 from tests.e2e.tokens import Commander, Tally, Writer, over_http
@@ -25,6 +27,9 @@ MANY_ORDERS = """
     select md5('{salt}' || i)::uuid, user_id, 'placed', 'eu', timestamptz '2024-03-01 12:00+00' + i * interval '1 s'
     from generate_series(1, 2000) i, u
 """
+
+MONTHS = (date(2024, 2, 1), date(2024, 3, 1))
+"""Of the oracle's messages."""
 
 
 class RandomChanges(threading.Thread):
@@ -101,6 +106,9 @@ class Load:
 def running(pipeline: Pipeline, rng: Random) -> Iterator[Load]:
     """Load the path as long as the block runs; starts a command API and a read API of its own."""
     admin = pipeline.settings.postgres.admin.get_secret_value()
+    with psycopg.connect(admin, autocommit=True) as connection:
+        for month in set(MONTHS) - set(months.existing(connection)):
+            months.create(connection, month)
     commands, reads = pipeline.start("command-api"), pipeline.start("read-api")
     read_client = httpx.Client(base_url=listening(reads), timeout=30)
     command_client = httpx.Client(base_url=listening(commands), timeout=30)
