@@ -11,8 +11,10 @@ import pytest
 from cassandra.cluster import Session
 
 import projections
+from command_api import months
 from projections.read_model import ReadModel
 from tests.e2e import compare
+from tests.e2e.load import MONTHS
 from tests.e2e.pipeline import Pipeline
 from tests.e2e.transactions import Source
 from tests.oracle import schema, views
@@ -50,6 +52,14 @@ MANY_LINES = """
                from u, generate_series(1, 25) i)
     insert into order_items (order_id, line_no, product_id, quantity, unit_price)
     select order_id, i, product_id, i, 9.99 from o, p, generate_series(1, 3) i
+"""
+MANY_MESSAGES = """
+    with u as (insert into users (user_id, name) values (md5('{salt}a')::uuid, 'Author') returning user_id),
+         c as (insert into channels (channel_id, name) values (md5('{salt}')::uuid, 'many') returning channel_id),
+         m as (select ('018df74f' || lpad(to_hex(n % 2 * 32768 + n), 4, '0') || '7' || left(md5('{salt}'), 3) || '8'
+                       || left(md5('{salt}' || n), 15))::uuid as id from generate_series(1, 2000) n)
+    insert into messages (message_id, sent_at, channel_id, author_id, body)
+    select id, uuid_extract_timestamp(id), channel_id, user_id, 'hello' from m, u, c
 """
 MANY_D = """
     insert into d (id, x_id, y1, y2, value, at, day)
@@ -96,7 +106,15 @@ def test_the_reference_read_models_equal_their_sql(pipeline: Pipeline, cassandra
     rng = Random(seed)
     with psycopg.connect(pipeline.settings.postgres.admin.get_secret_value(), autocommit=True) as connection:
         connection.execute("set timezone = 'UTC'")
-        many = {"orders": MANY_ORDERS, "reviews": MANY_REVIEWS, "trips": MANY_TRIPS, "lines": MANY_LINES}
+        for month in set(MONTHS) - set(months.existing(connection)):
+            months.create(connection, month)
+        many = {
+            "orders": MANY_ORDERS,
+            "reviews": MANY_REVIEWS,
+            "trips": MANY_TRIPS,
+            "lines": MANY_LINES,
+            "messages": MANY_MESSAGES,
+        }
         source = Source(connection, schema.APPLICATION, schema.DOMAINS, rng, many)
         for _ in range(20):
             source.transaction()  # what the snapshot holds
