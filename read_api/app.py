@@ -20,7 +20,7 @@ from read_api.metrics import NO_MODEL
 from read_api.operations import operations_app
 from read_api.preferences import parse_preferences
 from read_api.problem import CONTENT_TYPE, ProblemError, UnknownRouteError, internal_fault, not_allowed
-from read_api.rows import Reader, Reply
+from read_api.rows import Reader, Reply, Source
 from read_api.service import ReadService
 
 Headers = list[tuple[bytes, bytes]]
@@ -85,7 +85,9 @@ class ReadApi:
         if preferences.wait is not None:
             bound = min(bound, preferences.wait)
         reply = await reader.read(request, bound)
-        self.service.metrics.replied(name, reply.count, reply.lag_seconds)
+        # The lag is the read model's: what Postgres answered says nothing of it.
+        lag = reply.lag_seconds if reply.source is Source.READ_MODEL else None
+        self.service.metrics.replied(name, reply.count, lag)
         return reply
 
 
@@ -93,7 +95,9 @@ def _headers(reply: Reply) -> Headers:
     headers = [
         (b"content-type", b"application/json"),
         (b"cache-control", b"no-store"),
+        (b"source", reply.source.encode()),
         (b"covered-lsn", str(reply.covered).encode()),
+        (b"consistency-token", str(reply.token).encode()),
     ]
     if reply.lag_seconds is not None:
         headers.append((b"lag-seconds", b"%.6f" % reply.lag_seconds))

@@ -38,11 +38,39 @@ class Metrics:
             "read_api_token_timeouts", "Tokens not covered within the bound", ["model"], registry=self.registry
         )
 
+        self.fallbacks = Counter(
+            "read_api_fallbacks",
+            "Reads that Postgres answered because their token was not covered in time",
+            ["read_model"],
+            registry=self.registry,
+        )
+        self.fallback_seconds = Histogram(
+            "read_api_fallback_seconds",
+            "Time that Postgres took for them, with the wait for a connection",
+            ["read_model"],
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.fallbacks_refused = Counter(
+            "read_api_fallbacks_refused",
+            "Reads that Postgres was to answer and did not: away, too slow, or as many at once as allowed",
+            ["read_model"],
+            registry=self.registry,
+        )
+
     def waited(self, model: str, seconds: float, covered: bool) -> None:
         """A request of `model` waited for its token; `covered` is False when the bound came first."""
         self.waits.labels(model).observe(seconds)
         if not covered:
             self.timeouts.labels(model).inc()
+
+    def fell_back(self, model: str, seconds: float, answered: bool) -> None:
+        """Postgres was asked; `answered` is False when the reply is the problem that there was before."""
+        if answered:
+            self.fallbacks.labels(model).inc()
+            self.fallback_seconds.labels(model).observe(seconds)
+        else:
+            self.fallbacks_refused.labels(model).inc()
 
     def replied(self, model: str, rows: int, lag_seconds: float | None) -> None:
         """A reply with rows."""

@@ -15,18 +15,25 @@ VERSION = "1"
 _LSN = {"type": "string", "pattern": "^[0-9A-F]{1,8}/[0-9A-F]{1,8}$", "examples": ["16/B374D848"]}
 _LAG = (
     "This server's clock minus the commit time of the last covered transaction or heartbeat: an upper bound on how old"
-    " the rows are. null when the read model has covered nothing yet."
+    " the rows are, 0 for those of Postgres. null when the read model has covered nothing yet."
 )
 _COVERED = "The rows show this log position or a later one: it was read before them."
 _AT_LEAST = (
-    "A log position, as a command's reply carries it. The reply shows it or a later one: the read waits a bounded time"
-    " for the read model to cover it, and is a 503 after that."
+    "A log position, as a command's or a read's reply carries it. The reply shows it or a later one: the read waits a"
+    " bounded time for the read model to cover it, is then answered from Postgres, and is a 503 when that can't be."
 )
+_SOURCE = {
+    "enum": ["read-model", "postgres"],
+    "description": "Where the rows came from: the read model's table, or Postgres by the read model's own select(), which"
+    " answers a read with a token that the table does not cover in time.",
+}
+_AFTERWARDS = "Sent with a later read of any read model, it shows nothing older than this reply."
 _PROBLEMS = {
     "400": "A parameter that is unknown, given twice or contradicts another; a token or page that is garbled",
     "404": "No such read model, or another number of key parts",
     "422": "A value of the wrong type or out of range",
-    "503": "The token was not covered within the bound, or the store does not answer; see Retry-After",
+    "503": "The token was not covered within the bound and Postgres does not answer either, or the store does not answer"
+    " and there is no token; see Retry-After",
 }
 
 
@@ -156,9 +163,10 @@ def _header_parameters() -> list[Schema]:
 def _reply(route: Route) -> Schema:
     body = {
         "type": "object",
-        "required": ["rows", "covered_lsn", "lag_seconds", "next_page"],
+        "required": ["rows", "source", "covered_lsn", "lag_seconds", "next_page"],
         "properties": {
             "rows": {"type": "array", "items": {"$ref": f"#/components/schemas/{_row_name(route)}"}},
+            "source": _SOURCE,
             "covered_lsn": _LSN | {"description": _COVERED},
             "lag_seconds": {"type": ["number", "null"], "description": _LAG},
             "next_page": {"type": ["string", "null"], "description": "Give it as `page` for the rows after these."},
@@ -167,7 +175,9 @@ def _reply(route: Route) -> Schema:
     return {
         "description": "Rows, and the log position that they show",
         "headers": {
+            "Source": {"schema": _SOURCE, "description": "As in the body."},
             "Covered-Lsn": {"schema": _LSN, "description": _COVERED},
+            "Consistency-Token": {"schema": _LSN, "description": _AFTERWARDS},
             "Lag-Seconds": {"schema": {"type": "number"}, "description": _LAG},
         },
         "content": {"application/json": {"schema": body}},

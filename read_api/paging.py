@@ -1,7 +1,8 @@
 """The continuation of a query, sealed: what ``next_page`` is made of and how it is opened again. Pure.
 
-A page carries Cassandra's paging state and the position that the pages before it covered, so that a later page is
-never older than an earlier one. It opens only with the query it was made for: model, key, ranges and order (a limit
+A page carries the clustering key of the last row before it, with which either source goes on, Cassandra's paging state
+where that is the quicker way, and the position that the pages before it showed, so that a later page is never older than
+an earlier one. It opens only with the query it was made for: model, key, ranges and order (a limit
 may change). The seal is an HMAC-SHA256 under the server's key; without a configured secret that key is made of public
 names, which keeps pages of other queries and garbled ones out, and forged ones not.
 """
@@ -26,7 +27,9 @@ _MAX_TEXT = 16_384  # a clustering key of a few KiB; Cassandra's own limit is 64
 
 class _Content(msgspec.Struct, array_like=True, frozen=True):
     covered: int
-    state: bytes
+    after: tuple[str, ...] | None
+    state: bytes | None
+    postgres: bool
 
 
 _decoder = msgspec.msgpack.Decoder(_Content)
@@ -34,10 +37,16 @@ _decoder = msgspec.msgpack.Decoder(_Content)
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """covered: the position that the reply before this page covered. state: Cassandra's, opaque."""
+    """covered: the position that this page is to cover, because the one before may have shown it.
+
+    after: the clustering key of the last row before this page, as texts of `read_api.literals`; None at the beginning.
+    state: Cassandra's, opaque; None where there is none. postgres: the page before came from there.
+    """
 
     covered: Lsn
-    state: bytes
+    after: tuple[str, ...] | None = None
+    state: bytes | None = None
+    postgres: bool = False
 
 
 class PageSeal:
@@ -48,7 +57,9 @@ class PageSeal:
 
     def close(self, page: Page, query: Query) -> str:
         """The text of `page`: URL-safe, opaque to clients."""
-        content = msgspec.msgpack.encode(_Content(covered=int(page.covered), state=page.state))
+        content = msgspec.msgpack.encode(
+            _Content(covered=int(page.covered), after=page.after, state=page.state, postgres=page.postgres)
+        )
         return base64.urlsafe_b64encode(self._seal(content, query) + content).rstrip(b"=").decode()
 
     def open(self, text: str, query: Query) -> Page:
@@ -61,7 +72,7 @@ class PageSeal:
             if not hmac.compare_digest(sealed[:_SEAL_BYTES], self._seal(content, query)):
                 raise ValueError("the seal does not match")
             opened = _decoder.decode(content)
-            return Page(covered=Lsn(opened.covered), state=opened.state)
+            return Page(covered=Lsn(opened.covered), after=opened.after, state=opened.state, postgres=opened.postgres)
         except (ValueError, binascii.Error, msgspec.DecodeError) as error:
             raise foreign_page() from error
 

@@ -39,6 +39,10 @@ class ProblemError(Exception):
         self.headers = headers or {}
         self.members = members
 
+    def saying(self, **members: Any) -> ProblemError:
+        """The same problem with more members; one problem may be several requests' answer."""
+        return type(self)(self.detail, hint=self.hint, headers=self.headers, **self.members | members)
+
     def body(self) -> bytes:
         """The JSON document."""
         return msgspec.json.encode(

@@ -22,6 +22,7 @@ Infinite dates and timestamps are ``"infinity"`` and ``"-infinity"``; a null is 
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -54,6 +55,17 @@ class RowRenderer:
         for place, convert in self._converters:
             columns[place] = [None if value is None else convert(value) for value in columns[place]]
         return list(map(self._row, *columns))
+
+
+def literal_text(value: Any, kind: ValueType) -> str:
+    """A key's value as the text that `read_api.literals` reads back."""
+    match kind.kind:
+        case Kind.BOOLEAN:
+            return "true" if value else "false"
+        case Kind.BYTES:
+            return base64.b64encode(value).decode()
+    convert = _CONVERTERS.get(kind.kind)
+    return str(value if convert is None else convert(value))
 
 
 def _converter(kind: ValueType) -> Callable[[Any], Any]:

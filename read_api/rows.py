@@ -1,32 +1,51 @@
-"""A read: the position first, then the rows, and the reply that says both.
+"""A read: the position first, then the rows, and the reply that says both; from Postgres when that took too long.
 
 The order is the promise. A reply that says ``covered_lsn`` L shows the state at L or later, because L was covered
 before the rows were read; the other order shows stale rows under a new position. A page carries the position of the
 page before it as its token, so that a walk through pages never goes back in time.
+
+A read with a token that its read model does not cover in time, or whose store is away, is answered from Postgres by the
+declared select(). Those rows may be newer than the token, up to the position `seen`: the next page, and a reader who sends
+``Consistency-Token`` of the reply along, waits for that one, and so never finds Cassandra behind what it was shown.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 import msgspec
 
 from command_api.lsn import Lsn
 from projections.cassandra_table import cassandra_table
 from read_api.buckets import BucketWalk
+from read_api.continuation import key_of, read_key, rest
 from read_api.cql import Shape, select_statement
+from read_api.fallback import Fallback, FallbackError
 from read_api.freshness import Freshness, Position
 from read_api.paging import Page, PageSeal
+from read_api.problem import NotCoveredError, ProblemError, StoreUnavailableError
 from read_api.rendering import RowRenderer
 from read_api.request import Query, ReadRequest, Route
+from read_api.source_query import SourceQuery
 from read_api.store import Rows, Store
+
+
+class Source(StrEnum):
+    """Where a reply's rows came from."""
+
+    READ_MODEL = "read-model"
+    POSTGRES = "postgres"
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The JSON of a reply. rows: one object a row. next_page: None at the end."""
 
     rows: list[msgspec.Struct]
+    source: Source
     covered_lsn: str
     lag_seconds: float | None
     next_page: str | None
@@ -34,26 +53,52 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A body, encoded, with what its headers repeat; `count` is of rows."""
+    """A body, encoded, with what its headers repeat; `count` is of rows, `token` what a later read is to cover."""
 
     body: bytes
+    source: Source
     covered: Lsn
+    token: Lsn
     lag_seconds: float | None
     count: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """rows: in the form of Cassandra's driver. state: continues after them there. more: whether there may be others."""
+
+    rows: Sequence[tuple[Any, ...]]
+    source: Source
+    covered: Lsn
+    token: Lsn
+    lag_seconds: float | None
+    more: bool
+    state: bytes | None = None
+
+
 _encode = msgspec.json.Encoder().encode
+_BEGINNING = Page(covered=Lsn(0))
 
 
 class Reader:
-    """Reads one read model."""
+    """Reads one read model. fallback, source: Postgres and this read model's SQL there; None asks Postgres never."""
 
-    def __init__(self, route: Route, store: Store, freshness: Freshness, seal: PageSeal) -> None:
+    def __init__(
+        self,
+        route: Route,
+        store: Store,
+        freshness: Freshness,
+        seal: PageSeal,
+        fallback: Fallback | None = None,
+        source: SourceQuery | None = None,
+    ) -> None:
         self.route = route
         self._name = route.table.name
         self._store = store
         self._freshness = freshness
         self._seal = seal
+        self._fallback = fallback
+        self._source = source
         self._render = RowRenderer(route.table.columns)
         self._statements: dict[Shape, str] = {}
         self._index: str | None = None
@@ -65,23 +110,77 @@ class Reader:
 
     async def read(self, request: ReadRequest, bound: float) -> Reply:
         """The reply to a request, waiting at most `bound` seconds for its token; raises ProblemError."""
-        query = request.query
-        page = self._seal.open(request.page, query) if request.page is not None else None
-        token = request.token
-        if page is not None:
+        query, token, page = request.query, request.token, _BEGINNING
+        if request.page is not None:
+            page = self._seal.open(request.page, query)
             token = max(page.covered, token or page.covered)
-        position = await self._position(token, bound)
-        rows = await self._rows(query, request.limit, page.state if page is not None else None)
-        lag = position.lag_seconds()
-        lag = None if lag is None else round(lag, 6)
-        following = Page(covered=position.lsn, state=rows.state) if rows.state else None
+        after = read_key(page.after, self.route.table) if page.after is not None else None
+        try:
+            # Who has just waited in vain and was answered by Postgres is not made to wait again at each page.
+            answer = await self._from_read_model(request, page, after, token, 0.0 if page.postgres else bound)
+        except (NotCoveredError, StoreUnavailableError) as problem:
+            if token is None or self._fallback is None or self._source is None:
+                raise
+            answer = await self._from_postgres(self._fallback, self._source, request, after, token, problem)
+        following = None
+        if answer.more and self.route.table.clustering:
+            following = Page(
+                covered=answer.token,
+                after=key_of(answer.rows[-1], self.route.table) if answer.rows else page.after,
+                state=answer.state,
+                postgres=answer.source is Source.POSTGRES,
+            )
         body = Body(
-            rows=self._render(rows.rows),
-            covered_lsn=str(position.lsn),
-            lag_seconds=lag,
+            rows=self._render(answer.rows),
+            source=answer.source,
+            covered_lsn=str(answer.covered),
+            lag_seconds=answer.lag_seconds,
             next_page=self._seal.close(following, query) if following is not None else None,
         )
-        return Reply(body=_encode(body), covered=position.lsn, lag_seconds=lag, count=len(rows.rows))
+        return Reply(
+            body=_encode(body),
+            source=answer.source,
+            covered=answer.covered,
+            token=answer.token,
+            lag_seconds=answer.lag_seconds,
+            count=len(answer.rows),
+        )
+
+    async def _from_read_model(
+        self, request: ReadRequest, page: Page, after: Sequence[Any] | None, token: Lsn | None, bound: float
+    ) -> _Answer:
+        position = await self._position(token, bound)
+        query = request.query
+        state: bytes | None
+        if after is None or page.state is not None:
+            found = await self._rows(query, request.limit, page.state)
+            rows, state, more = found.rows, found.state, found.state is not None
+        else:
+            (rows, more), state = await self._after(query, after, request.limit), None
+        lag = position.lag_seconds()
+        return _Answer(
+            rows=rows,
+            source=Source.READ_MODEL,
+            covered=position.lsn,
+            token=position.lsn,
+            lag_seconds=None if lag is None else round(lag, 6),
+            more=more,
+            state=state,
+        )
+
+    async def _after(self, query: Query, after: Sequence[Any], limit: int) -> tuple[list[tuple[Any, ...]], bool]:
+        """At most `limit` rows after a key, and whether there may be more."""
+        rows: list[tuple[Any, ...]] = []
+        for part in rest(query, after, self.route.table):
+            if len(rows) == limit:
+                return rows, True
+            found = await self._rows(part, limit - len(rows), None)
+            while found.state is not None and not found.rows:  # a page without rows has no key to go on from
+                found = await self._rows(part, limit - len(rows), found.state)
+            rows += found.rows
+            if found.state is not None:
+                return rows, True
+        return rows, False
 
     async def _position(self, token: Lsn | None, bound: float) -> Position:
         """What is covered: by the rows, and by the index that says in which buckets they are."""
@@ -97,6 +196,28 @@ class Reader:
         if self._walk is not None:
             return await self._walk.read(query, limit, state)
         return await self._store.read(self.statement(Shape.of(query)), query.values, fetch_size=limit, state=state)
+
+    async def _from_postgres(
+        self,
+        fallback: Fallback,
+        source: SourceQuery,
+        request: ReadRequest,
+        after: Sequence[Any] | None,
+        token: Lsn,
+        problem: ProblemError,
+    ) -> _Answer:
+        try:
+            found = await fallback.read(source, request.query, limit=request.limit, after=after, token=token)
+        except FallbackError as error:
+            raise problem.saying(fallback=str(error)) from error
+        return _Answer(
+            rows=found.rows,
+            source=Source.POSTGRES,
+            covered=token,
+            token=max(token, found.seen),
+            lag_seconds=0.0,
+            more=found.more,
+        )
 
     def statement(self, shape: Shape) -> str:
         """The CQL of a shape of query."""

@@ -9,10 +9,12 @@ from projections.cassandra_table import POSITIONS
 from projections.read_model import ReadModel
 from read_api.cql import Shape
 from read_api.declared import routes_of
+from read_api.fallback import Fallback
 from read_api.freshness import Freshness, Position, PositionRow, covered
 from read_api.metrics import Metrics
 from read_api.paging import PageSeal
 from read_api.rows import Reader
+from read_api.source_query import SourceQuery
 from read_api.store import Store
 
 
@@ -30,20 +32,29 @@ class ReadService:
         self.freshness = Freshness(self._positions, self.metrics.waited)
         # Public names: every process of a service opens every other's pages, and pages of another service stay out.
         seal = PageSeal(f"{settings.cassandra.keyspace}\0{settings.projector.projection}".encode())
-        self.readers = {name: Reader(route, self.store, self.freshness, seal) for name, route in self.routes.items()}
+        self.fallback = Fallback(settings, self.metrics.fell_back) if settings.read_api.fallback_connections else None
+        sources = {model.name: SourceQuery(model) for model in models}
+        self.readers = {
+            name: Reader(route, self.store, self.freshness, seal, self.fallback, sources[name])
+            for name, route in self.routes.items()
+        }
         self._projection, self._epoch = settings.projector.projection, settings.projector.epoch
         table = f'"{settings.cassandra.keyspace}"."{POSITIONS}"'
         columns = "read_model, shard, lsn, epoch, committed_at"
         self._select_positions = f"SELECT {columns} FROM {table} WHERE projection = ?"
 
     async def start(self) -> None:
-        """Begin to connect to Cassandra."""
+        """Begin to connect to Cassandra; to Postgres only when it is asked."""
+        if self.fallback is not None:
+            await self.fallback.start()
         forward = (reader.statement(Shape()) for reader in self.readers.values())  # an index is a read model too
         await self.store.start((self._select_positions, *forward))
 
     async def stop(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         await self.freshness.stop()
+        if self.fallback is not None:
+            await self.fallback.stop()
         await self.store.stop()
 
     async def _positions(self) -> Mapping[str, Position]:

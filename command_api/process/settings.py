@@ -163,12 +163,18 @@ class Refresh(Section):
 
 
 class ReadApi(Section):
-    """The read side's HTTP server. wait_ms: the bound on a token's wait; header ``Prefer: wait`` may lower it."""
+    """The read side's HTTP server. wait_ms: the bound on a token's wait; header ``Prefer: wait`` may lower it.
+
+    fallback_connections: to Postgres (as postgres.reader), for reads whose token is not covered in time; 0 asks it never.
+    fallback_timeout_ms: bounds the wait for one of them, and then the statement.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8081
     read_models: str = "projections:READ_MODELS"
     wait_ms: Annotated[int, Field(ge=0, le=60_000)] = 2_000
+    fallback_connections: Annotated[int, Field(ge=0)] = 4
+    fallback_timeout_ms: Annotated[int, Field(ge=10)] = 2_000
     page_rows: Annotated[int, Field(ge=1)] = 100
     max_page_rows: Annotated[int, Field(ge=1)] = 1_000
 

@@ -22,7 +22,7 @@ def place(stack: Any, cassandra_session: Session, keyspace: str) -> Place:
     settings = Settings(
         cassandra=Cassandra(contact_points=(host,), port=port, keyspace=keyspace),
         projector=Projector(projection="test"),
-        read_api=ReadApi(wait_ms=1_500, page_rows=100, max_page_rows=1_000),
+        read_api=ReadApi(wait_ms=1_500, page_rows=100, max_page_rows=1_000, fallback_connections=0),
     )
     replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
     cassandra_session.execute(f"CREATE KEYSPACE {keyspace} WITH replication = {replication}")
