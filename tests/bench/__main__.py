@@ -18,7 +18,7 @@ from rich.table import Table
 
 from command_api.process.logging import configure_logging
 from command_api.process.settings import Cassandra, Kafka, Postgres, Settings
-from tests.bench import aggregates, lag, projector, reads, relay, rename, sales, verify, writer
+from tests.bench import aggregates, lag, messages, projector, reads, relay, rename, sales, verify, writer
 
 TARGETS = {
     "projector_vs_driver": "≥ 1.3",
@@ -39,6 +39,7 @@ TARGETS = {
     "product_page_speedup": "≥ 50",
     "lag_p99_during_rename_over_quiet": "≤ 2",
     "sales_month_read_p50_ms": "< 10",
+    "message_insert_p99_ms": "≤ 5",
     "verify_rows_per_s": "",
     "verify_rss_growth_mb": "",
 }
@@ -52,6 +53,7 @@ PARTS: dict[str, Callable[[Settings], dict[str, float]]] = {
     "sales": sales.measure,
     "verify": verify.measure,
     "rename": rename.measure,
+    "messages": messages.measure,
 }
 
 
