@@ -18,7 +18,7 @@ from rich.table import Table
 
 from command_api.process.logging import configure_logging
 from command_api.process.settings import Cassandra, Kafka, Postgres, Settings
-from tests.bench import aggregates, lag, messages, projector, reads, relay, rename, sales, verify, writer
+from tests.bench import aggregates, fallback, lag, messages, projector, reads, relay, rename, sales, verify, writer
 
 TARGETS = {
     "projector_vs_driver": "≥ 1.3",
@@ -53,6 +53,7 @@ PARTS: dict[str, Callable[[Settings], dict[str, float]]] = {
     "sales": sales.measure,
     "verify": verify.measure,
     "rename": rename.measure,
+    "fallback": fallback.measure,
     "messages": messages.measure,
 }
 
