@@ -13,7 +13,13 @@ from read_api.request import Bound, Query
 
 SEAL = PageSeal(b"key")
 QUERY = Query(model="m", partition=(UUID(int=1), "a"), equals=(3,), bounds=(Bound(operator=">", value=4),))
-PAGES = st.builds(Page, covered=st.integers(0, (1 << 64) - 1).map(Lsn), state=st.binary(max_size=200))
+PAGES = st.builds(
+    Page,
+    covered=st.integers(0, (1 << 64) - 1).map(Lsn),
+    after=st.none() | st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=20), max_size=3).map(tuple),
+    state=st.none() | st.binary(max_size=200),
+    postgres=st.booleans(),
+)
 
 
 @given(PAGES)
