@@ -81,6 +81,7 @@ async def both(get: Get, path: str, parameters: dict[str, Any]) -> tuple[list[An
             assert body["source"] == source
             rows += body["rows"]
             page = body["next_page"]
+            assert len(rows) < 1_000, "the pages have no end"
             if page is None:
                 break
         found.append(rows)
