@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.table import Table
 
 from command_api.envelope import LogRecordError
-from command_api.lsn import Lsn
 from command_api.process.logging import configure_logging, get_logger
 from command_api.process.settings import Settings
 from projections.cassandra_table import cassandra_table
@@ -44,6 +43,7 @@ from projector.replica.values import ValueFormatError
 from projector.setup import SetupError, set_up, statements
 from projector.setup import reset as reset_models
 from projector.slices import Slices
+from projector.status import status_lines
 from projector.verify.command import verify
 from projector.verify.sampler import sampling
 from projector.worker import Worker, WorkerError
@@ -175,21 +175,12 @@ def skip(offset: Annotated[int, typer.Option(min=0, help="Log offset of the reco
 
 @app.command()
 def status() -> None:
-    """Show what each read model covers.
+    """Show what each read model covers, and what its worker has put aside (asked at projector.metrics_host and _port).
 
     Example: projector status
     """
-    settings = Settings()
-    session = connect(settings.cassandra)
-    try:
-        positions = Writer(session).read_positions(
-            keyspace=settings.cassandra.keyspace, projection=settings.projector.projection
-        )
-        for model in load_read_models(settings.projector.read_models):
-            position = positions.get(model.name)
-            typer.echo(f"{model.name}\t{Lsn(position.lsn) if position else 'not covered yet'}")
-    finally:
-        close(session)
+    for line in status_lines(Settings()):
+        typer.echo(line)
 
 
 @app.command()

@@ -1,0 +1,63 @@
+"""What `projector status` prints: how far each read model is covered, and what its worker still works off."""
+
+from __future__ import annotations
+
+import math
+import urllib.request
+from collections.abc import Iterator
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from command_api.lsn import Lsn
+from command_api.process.settings import Settings
+from projector.cassandra.session import close, connect
+from projector.cassandra.write import Writer
+from projector.configured import load_read_models
+
+_TIMEOUT_S = 2.0
+_CHANGES, _KEYS, _SECONDS = (f"projection_put_aside_{what}" for what in ("changes", "keys", "seconds"))
+
+
+def status_lines(settings: Settings) -> Iterator[str]:
+    """A line a read model: its name, the position that it covers, what is put aside. Raises CassandraError."""
+    session = connect(settings.cassandra)
+    try:
+        positions = Writer(session).read_positions(
+            keyspace=settings.cassandra.keyspace, projection=settings.projector.projection
+        )
+    finally:
+        close(session)
+    aside = put_aside(_exported(settings))
+    for model in load_read_models(settings.projector.read_models):
+        position = positions.get(model.name)
+        covered = str(Lsn(position.lsn)) if position else "not covered yet"
+        yield "\t".join(filter(None, (model.name, covered, aside.get(model.name))))
+
+
+def put_aside(text: str) -> dict[str, str]:
+    """By read model, what a worker's metrics say of changes that are being worked off; without those that have none."""
+    samples = {
+        (sample.name, sample.labels["read_model"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name in (_CHANGES, _KEYS, _SECONDS)
+    }
+    found = {}
+    for (name, model), value in samples.items():
+        if name == _CHANGES and value:
+            keys, seconds = samples.get((_KEYS, model), math.nan), samples.get((_SECONDS, model), math.nan)
+            left = "" if math.isnan(seconds) else f", about {seconds:,.0f} s"
+            changes = "1 change" if value == 1 else f"{value:,.0f} changes"
+            found[model] = f"{changes} put aside, {keys:,.0f} keys left{left}"
+    return found
+
+
+def _exported(settings: Settings) -> str:
+    """A worker's metrics; empty when none answers at the configured address, as from another machine."""
+    address = f"http://{settings.projector.metrics_host}:{settings.projector.metrics_port}/metrics"
+    try:
+        with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as reply:
+            text: str = reply.read().decode()
+    except OSError:
+        return ""
+    return text

@@ -1,0 +1,28 @@
+"""What a worker's metrics say of changes that are put aside, as `projector status` prints it."""
+
+from __future__ import annotations
+
+from prometheus_client import generate_latest
+
+from projector.metrics import WorkerMetrics
+from projector.status import put_aside
+
+
+def exported(*models: tuple[str, int, int, float]) -> str:
+    metrics = WorkerMetrics()
+    for model in models:
+        metrics.put_aside(*model)
+    return generate_latest(metrics.registry).decode()
+
+
+def test_changes_keys_and_time_are_told() -> None:
+    found = put_aside(exported(("orders_by_user", 1, 120_000, 12.4), ("order_by_id", 2, 7, float("nan"))))
+    assert found == {
+        "orders_by_user": "1 change put aside, 120,000 keys left, about 12 s",
+        "order_by_id": "2 changes put aside, 7 keys left",
+    }
+
+
+def test_nothing_is_said_of_what_is_worked_off() -> None:
+    assert put_aside(exported(("orders_by_user", 0, 0, 0.0))) == {}
+    assert put_aside("") == {}
