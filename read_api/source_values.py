@@ -20,25 +20,11 @@ from cassandra.util import Date, Time
 from sqlalchemy import types as sa
 
 from projections.document_values import decode, from_postgres
+from projections.postgres_form import in_log_form
 from projections.values import Fields, Kind, ValueType
 from read_api.instants import INFINITE_DAYS, INFINITE_MICROS, MICROS_PER_DAY, MINUS_INFINITE_DAYS, MINUS_INFINITE_MICROS
 
 _EXACT = Context(prec=1_000)
-_MICROS = (
-    "CASE WHEN {0} = 'infinity' THEN 9223372036854775807 WHEN {0} = '-infinity' THEN -9223372036854775808"
-    " ELSE (extract(epoch FROM {0}) * 1000000)::bigint END"
-)
-_DAYS = (
-    "CASE WHEN {0} = 'infinity' THEN 2147483647 WHEN {0} = '-infinity' THEN -2147483648"
-    " ELSE {0} - date '1970-01-01' END"
-)
-# A month is 365.25 / 12 days in the log; extract(epoch) has it 30 days long.
-_INTERVAL = (
-    "CASE WHEN {0} = 'infinity' THEN 9223372036854775807 WHEN {0} = '-infinity' THEN -9223372036854775808 ELSE"
-    " ((extract(year FROM {0})::bigint * 12 + extract(month FROM {0})::bigint) * 2629800"
-    " + extract(day FROM {0})::bigint * 86400 + extract(hour FROM {0})::bigint * 3600"
-    " + extract(minute FROM {0})::bigint * 60) * 1000000 + extract(microseconds FROM {0})::bigint END"
-)
 # Cassandra's order of uuids: the version, of time-based ones (version 1) their time, then the bytes.
 _UUID = (
     "(substr({0}::text, 15, 1) || CASE substr({0}::text, 15, 1) WHEN '1' THEN"
@@ -61,26 +47,15 @@ def selected(column: str, kind: ValueType, column_type: sa.TypeEngine[Any]) -> s
 
     column_type: SQLAlchemy's, which knows an array's elements; it may not know what the SQL computes.
     """
+    if (form := in_log_form(column, kind, column_type)) is not None:
+        return form
     match kind.kind:
-        case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
-            return _MICROS.format(column)
-        case Kind.DATE:
-            return _DAYS.format(column)
-        case Kind.TIME:
-            return f"(extract(epoch FROM {column}) * 1000000)::bigint"
-        case Kind.INTERVAL:
-            return _INTERVAL.format(column)
         case Kind.NUMERIC if kind.scale is not None:
             return f"round({column}::numeric, {kind.scale})"  # 0 is 0.00 where the column says so
-        case Kind.INTEGER:
-            return f"{column}::bigint"  # a sum of bigints is numeric there
         case Kind.NUMERIC:
             return f"{column}::numeric"
         case Kind.JSON | Kind.DOCUMENT:
             return f"{column}::text"
-        case Kind.ARRAY:
-            exact = isinstance(column_type, sa.ARRAY) and isinstance(column_type.item_type, sa.Numeric)
-            return f"to_json({column}{'::text[]' if exact else ''})::text"
     return column
 
 

@@ -17,6 +17,7 @@ import msgspec
 from sqlalchemy import types as sa
 
 from projections.document_values import from_postgres
+from projections.postgres_form import in_log_form
 from projections.values import Kind, ValueType
 from projector.compile.functions import (
     DATE_INFINITY,
@@ -36,21 +37,6 @@ SESSION = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
 }
-_MICROS = (
-    "CASE WHEN {0} = 'infinity' THEN 9223372036854775807 WHEN {0} = '-infinity' THEN -9223372036854775808"
-    " ELSE (extract(epoch FROM {0}) * 1000000)::bigint END"
-)
-_DAYS = (
-    "CASE WHEN {0} = 'infinity' THEN 2147483647 WHEN {0} = '-infinity' THEN -2147483648"
-    " ELSE {0} - date '1970-01-01' END"
-)
-# A month is 365.25 / 12 days in the log; extract(epoch) has it 30 days long.
-_INTERVAL = (
-    "CASE WHEN {0} = 'infinity' THEN 9223372036854775807 WHEN {0} = '-infinity' THEN -9223372036854775808 ELSE"
-    " ((extract(year FROM {0})::bigint * 12 + extract(month FROM {0})::bigint) * 2629800"
-    " + extract(day FROM {0})::bigint * 86400 + extract(hour FROM {0})::bigint * 3600"
-    " + extract(minute FROM {0})::bigint * 60) * 1000000 + extract(microseconds FROM {0})::bigint END"
-)
 _ELEMENTS = (sa.Integer, sa.String, sa.Boolean, sa.Uuid, sa.Enum, sa.Numeric)
 
 
@@ -66,26 +52,15 @@ def expression(column: str, kind: ValueType, column_type: sa.TypeEngine[Any]) ->
 
     column_type: SQLAlchemy's, which knows an array's elements; it may not know what the SQL computes.
     """
+    if (form := in_log_form(column, kind, column_type)) is not None:
+        return form
     match kind.kind:
-        case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
-            return _MICROS.format(column)
-        case Kind.DATE:
-            return _DAYS.format(column)
-        case Kind.TIME:
-            return f"(extract(epoch FROM {column}) * 1000000)::bigint"
-        case Kind.INTERVAL:
-            return _INTERVAL.format(column)
         case Kind.NUMERIC if kind.scale is not None:
             return f"trim_scale({column} * 1{'0' * kind.scale})::text"
-        case Kind.INTEGER:
-            return f"{column}::bigint"  # a sum of bigints is numeric there
         case Kind.BOOLEAN:
             return f"{column}::int"
         case Kind.NUMERIC | Kind.UUID | Kind.JSON | Kind.DOCUMENT:
             return f"{column}::text"
-        case Kind.ARRAY:
-            exact = isinstance(column_type, sa.ARRAY) and isinstance(column_type.item_type, sa.Numeric)
-            return f"to_json({column}{'::text[]' if exact else ''})::text"
     return column
 
 
