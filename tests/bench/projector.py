@@ -22,7 +22,6 @@ from typing import Any
 from cassandra.cluster import Session
 
 from command_api.process.settings import Settings
-from projections import ORDERS_BY_USER
 from projections.cassandra_table import cassandra_table, create_positions
 from projections.read_model import ReadModel
 from projector.apply.consume import Assembler
@@ -33,9 +32,10 @@ from projector.compile.program import compile_models
 from projector.replica.schema import open_replica
 from tests.bench import server_cpu
 from tests.bench.filled_log import OrderLog, drop_topic, fill, make_topic
+from tests.bench.orders import ORDERS_WITH_NAME
 from tests.bench.writer import PlainDriver
 
-READ_MODELS: tuple[ReadModel, ...] = (ORDERS_BY_USER,)
+READ_MODELS: tuple[ReadModel, ...] = (ORDERS_WITH_NAME,)
 _ROUNDS = 5
 _ROUND_ORDERS = 120_000
 _MAINTAIN_ORDERS = 200_000
@@ -83,7 +83,7 @@ def _against_driver(settings: Settings) -> dict[str, float]:
         log = OrderLog()
         fill(own.kafka, log.snapshot())
         run()
-        plain = PlainDriver(own, session, cassandra_table(ORDERS_BY_USER, own.cassandra.keyspace))
+        plain = PlainDriver(own, session, cassandra_table(ORDERS_WITH_NAME, own.cassandra.keyspace))
         rounds: list[dict[str, float]] = []
         server = server_cpu.of(own.cassandra)
         for _ in range(_ROUNDS):

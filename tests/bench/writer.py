@@ -22,12 +22,12 @@ from cassandra.concurrent import execute_concurrent_with_args
 from cassandra.query import BatchStatement, BatchType
 
 from command_api.process.settings import Settings
-from projections import READ_MODELS
 from projections.cassandra_table import CassandraTable, cassandra_table, write_timestamp
 from projector.cassandra.batches import Bounds, batches, by_partition
 from projector.cassandra.encode import RowEncoder
 from projector.cassandra.session import close, connect
 from projector.cassandra.write import Writer
+from tests.bench.orders import ORDERS_WITH_NAME
 
 _ROUNDS = 5
 _ROWS = 50_000
@@ -48,7 +48,7 @@ def measure(settings: Settings) -> dict[str, float]:
         replication = json.dumps(settings.cassandra.replication).replace('"', "'")
         session.execute(f"DROP KEYSPACE IF EXISTS {keyspace}")
         session.execute(f"CREATE KEYSPACE {keyspace} WITH replication = {replication}")
-        table = cassandra_table(next(m for m in READ_MODELS if m.name == "orders_by_user"), keyspace)
+        table = cassandra_table(ORDERS_WITH_NAME, keyspace)
         session.execute(table.create())
         try:
             return _rounds(settings, session, table)
