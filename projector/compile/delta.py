@@ -27,7 +27,7 @@ from projector.compile.relation import ROWS, Grouped, GroupKey, Lookups, Measure
 
 
 class Face(Enum):
-    """What an occurrence is in one statement; sign is what it multiplies the weight with."""
+    """What an occurrence is in one statement; each that is lost, and each image beyond the first, turns the sign."""
 
     CURRENT = "current"
     IMAGES = "images"

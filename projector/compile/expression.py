@@ -8,7 +8,7 @@ the replica's table, of its images, or NULL where a left join found no partner. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from projections.values import ValueType
 
@@ -139,11 +139,6 @@ def equalities(terms: tuple[Expression, ...], occurrence: int) -> list[tuple[str
                 ):
                     pairs.append((column.name, other))
     return pairs
-
-
-def not_null(expression: Expression) -> Expression:
-    """The same expression, known never to be NULL."""
-    return replace(expression, nullable=False)
 
 
 def literal(value: int | str | bytes | None) -> str:

@@ -37,7 +37,7 @@ from projector.compile.agreement import (
 from projector.compile.casts import cast_to
 from projector.compile.errors import RefusedError
 from projector.compile.expression import Column, Conjunction, Constant, Expression, Operation
-from projector.compile.functions import FIELDS, TIME_FIELDS, TRUNCATIONS
+from projector.compile.instants import date_trunc, extract
 
 TEXT = ValueType(kind=Kind.TEXT)
 AGGREGATES = ("count", "sum", "avg", "min", "max", "bool_and", "bool_or", "every")
@@ -117,7 +117,7 @@ class Scalars:
             case elements.TypeCoerce():
                 return self.translate(clause.clause)
             case elements.Extract():
-                return self._extract(clause.field, self.translate(clause.expr), clause)
+                return extract(clause.field, self.translate(clause.expr), clause)
             case functions.FunctionElement():
                 return self._function(clause)
         raise RefusedError(
@@ -356,19 +356,6 @@ class Scalars:
             strict=False,
         )
 
-    def _extract(self, field: str, inner: Expression, clause: Any) -> Expression:
-        field = field.lower()
-        if field not in FIELDS or (inner.type.kind is Kind.TIME and field not in TIME_FIELDS):
-            raise RefusedError(clause_text(clause), f"extract takes {', '.join(FIELDS)}")
-        if inner.type.kind is Kind.DATE:
-            if field in TIME_FIELDS:
-                raise RefusedError(clause_text(clause), "a date has no time of day")
-            inner = operation("pg_date_timestamp({})", ValueType(kind=Kind.TIMESTAMP), inner)
-        elif inner.type.kind not in (Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME):
-            raise RefusedError(clause_text(clause), "extract takes a date, time or timestamp")
-        result = operation(f"pg_extract('{field}', {{}})", ValueType(kind=Kind.INTEGER, bits=32), inner)
-        return replace(result, nullable=True)
-
     def _function(self, clause: functions.FunctionElement[Any]) -> Expression:
         name = str(getattr(clause, "name", type(clause).__name__)).lower()
         if name in AGGREGATES:
@@ -399,19 +386,11 @@ class Scalars:
             case "abs", [inner] if inner.type.kind in (Kind.INTEGER, Kind.NUMERIC) and not inner.type.opaque:
                 return operation(f"pg_checked({inner.type.bits or 64}, abs({{}}))", inner.type, inner)
             case "date_trunc", [Constant(value=str() as field), inner]:
-                return self._date_trunc(field, inner, clause)
+                return date_trunc(field, inner, clause)
             case "date_trunc", [Constant(value=str() as field), inner, Constant(value="UTC" | "Etc/UTC")] if (
                 inner.type.kind is Kind.TIMESTAMPTZ
             ):
-                return self._date_trunc(field, inner, clause)
+                return date_trunc(field, inner, clause)
         raise RefusedError(
             clause_text(clause), f"the function {name} is not in the list of what can be maintained (see the README)"
         )
-
-    def _date_trunc(self, field: str, inner: Expression, clause: Any) -> Expression:
-        field = field.lower()
-        if field not in TRUNCATIONS:
-            raise RefusedError(clause_text(clause), f"date_trunc takes {', '.join(TRUNCATIONS)}")
-        if inner.type.kind not in (Kind.TIMESTAMP, Kind.TIMESTAMPTZ):
-            raise RefusedError(clause_text(clause), "date_trunc takes a timestamp: cast the date")
-        return operation(f"pg_date_trunc('{field}', {{}})", inner.type, inner)
