@@ -8,12 +8,14 @@ only the declaration's own shape is checked.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Select
 
+from projections.fan_out import FanOut
 from projections.inferred import column_type
 from projections.schedule import ScheduleError, parse
 from projections.time_buckets import TimeBucket
@@ -51,6 +53,9 @@ class ReadModel:
     refresh: None keeps the table equal change by change. An interval ("15m", "1h") or five fields of cron, in UTC, has
         Postgres run the select() then, and the table is what it last gave; any SQL that Postgres runs will do.
     bucket: the partition-key column that is a time bucket, which readers leave out; None when there is none.
+    fan_out: which rows are copied and which are merged at read time, for a feed; None copies all.
+    budgets: how old a column may get, by column name; changes of such a column alone are written together, at most once
+        a row and budget. Other columns are not held back.
     """
 
     name: str
@@ -60,6 +65,8 @@ class ReadModel:
     staleness: timedelta | None = None
     refresh: str | None = None
     bucket: TimeBucket | None = None
+    fan_out: FanOut | None = None
+    budgets: Mapping[str, timedelta] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -97,6 +104,13 @@ class ReadModel:
                 )
         if self.bucket is not None and (fault := self.bucket.faults(self)) is not None:
             raise DeclarationError(f"{self.name}: {fault}")
+        if self.fan_out is not None and (fault := self.fan_out.faults(self)) is not None:
+            raise DeclarationError(f"{self.name}: {fault}")
+        for name, budget in self.budgets.items():
+            if name not in names or name in self.key:
+                raise DeclarationError(f"{self.name}: budgets: {name!r} must be a column outside the key")
+            if budget <= timedelta():
+                raise DeclarationError(f"{self.name}: budgets: that of {name!r} must be positive")
 
     @property
     def clustering(self) -> tuple[Clustering, ...]:
