@@ -71,3 +71,21 @@ def _short(value: Any) -> str:
     if isinstance(value, str | bytes) and len(value) > _SHOWN_CHARACTERS:
         return f"{value[:_SHOWN_CHARACTERS]!r}… ({len(value)} long)"
     return repr(value)
+
+
+_KINDS = {
+    "WriteTimeoutErrorMessage": "timeout",
+    "WriteFailureMessage": "unavailable",
+    "UnavailableErrorMessage": "unavailable",
+    "OverloadedErrorMessage": "overloaded",
+    "IsBootstrappingErrorMessage": "unavailable",
+    "OperationTimedOut": "timeout",
+    "ConnectionShutdown": "connection",
+    "ConnectionException": "connection",
+    "ServerError": "server_error",
+}
+
+
+def kind_of(error: BaseException) -> str:
+    """The kind of failure that a batch met, as metrics and logs name it."""
+    return _KINDS.get(type(error).__name__, "other")

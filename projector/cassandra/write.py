@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from cassandra import ConsistencyLevel, InvalidRequest
@@ -43,8 +44,10 @@ from projector.cassandra.errors import (
     RefusedRowError,
     RefusedStatementError,
     WriterStoppedError,
+    kind_of,
 )
 from projector.cassandra.lanes import Lanes, NoLaneError
+from projector.cassandra.patience import patiently
 from projector.cassandra.progress import Position, position_rows, positions_table, read_positions
 from projector.cassandra.ring import Ring, ring_of
 from projector.cassandra.statements import Request, Statement, prepare
@@ -106,10 +109,10 @@ class Writer:
     # -- what a worker calls ------------------------------------------------------------------------------------------
 
     def prepare(self, table: CassandraTable) -> None:
-        """Prepare a table's INSERT and DELETE; raises MissingTableError or CassandraUnreachableError."""
+        """Prepare a table's INSERT and DELETE; raises MissingTableError, WriterStoppedError."""
         encoder = RowEncoder(table)
-        self._upserts[table.name] = prepare(self._session, encoder, table.insert(), keys_only=False)
-        self._deletes[table.name] = prepare(self._session, encoder, table.delete(), keys_only=True)
+        self._upserts[table.name] = self._prepare(encoder, table.insert(), keys_only=False)
+        self._deletes[table.name] = self._prepare(encoder, table.delete(), keys_only=True)
 
     def upsert(self, table_name: str, rows: Sequence[Row], timestamp: int) -> None:
         """Send whole rows (replica values in the order of the table's columns; None is written as null).
@@ -158,8 +161,11 @@ class Writer:
         self.drain()
 
     def read_positions(self, *, keyspace: str, projection: str, shard: int = 0) -> dict[str, Position]:
-        """Each read model's published position; raises MissingTableError, CassandraUnreachableError."""
-        return read_positions(self._session, keyspace, projection, shard)
+        """Each read model's published position; raises MissingTableError, WriterStoppedError."""
+        return patiently(lambda: read_positions(self._session, keyspace, projection, shard), self._stop)
+
+    def _prepare(self, encoder: RowEncoder, cql: str, *, keys_only: bool) -> Statement:
+        return patiently(partial(prepare, self._session, encoder, cql, keys_only=keys_only), self._stop)
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
@@ -280,7 +286,7 @@ class Writer:
         elif isinstance(answer, ServerError) and request.retries >= _SERVER_ERRORS:
             self._split_or_refuse(request, answer)
         elif isinstance(answer, BaseException):
-            self._retry(request, _kind(answer), answer)
+            self._retry(request, kind_of(answer), answer)
         elif self._failing_since is not None:  # written, with a warning that the driver has logged
             self._recovered()
 
@@ -307,7 +313,7 @@ class Writer:
                     " run `projector setup`"
                 ) from error
             except Exception as error:  # the connection failed, or the server did: as with any other message
-                self._retry(request, _kind(error), error)
+                self._retry(request, kind_of(error), error)
                 return
             if statement_id != request.statement.prepared.query_id:
                 self._abandon()
@@ -378,20 +384,3 @@ class Writer:
         self._sent.clear()
         self._ready.clear()
         self._paused.clear()
-
-
-_KINDS = {
-    "WriteTimeoutErrorMessage": "timeout",
-    "WriteFailureMessage": "unavailable",
-    "UnavailableErrorMessage": "unavailable",
-    "OverloadedErrorMessage": "overloaded",
-    "IsBootstrappingErrorMessage": "unavailable",
-    "OperationTimedOut": "timeout",
-    "ConnectionShutdown": "connection",
-    "ConnectionException": "connection",
-    "ServerError": "server_error",
-}
-
-
-def _kind(error: BaseException) -> str:
-    return _KINDS.get(type(error).__name__, "other")
