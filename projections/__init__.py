@@ -7,6 +7,7 @@ maintained change by change, and those whose SQL is run on a schedule.
 """
 
 from projections.catalogue import CATEGORY_REPORT
+from projections.feeds import FOLLOWEES_BY_USER, HOME_TIMELINE, POSTS_BY_AUTHOR
 from projections.messages import MESSAGE_BUCKETS_BY_CHANNEL, MESSAGES_BY_CHANNEL
 from projections.orders import ORDER_BY_ID, ORDERS_BY_STATUS, ORDERS_BY_USER
 from projections.people import USER_PROFILE
@@ -30,6 +31,9 @@ INCREMENTAL: tuple[ReadModel, ...] = (
     TRIPS_BY_CITY_DATE,
     MESSAGES_BY_CHANNEL,
     MESSAGE_BUCKETS_BY_CHANNEL,
+    POSTS_BY_AUTHOR,
+    FOLLOWEES_BY_USER,
+    HOME_TIMELINE,
 )
 SCHEDULED: tuple[ReadModel, ...] = (CATEGORY_REPORT,)
 READ_MODELS: tuple[ReadModel, ...] = (*INCREMENTAL, *SCHEDULED)

@@ -1,6 +1,7 @@
 """The source tables, by domain, as SQLAlchemy metadata: one `METADATA` for migrations, the relay and the projector."""
 
 from command_api.tables.catalogue import categories, products
+from command_api.tables.follows import follows
 from command_api.tables.messages import channels, messages
 from command_api.tables.metadata import METADATA
 from command_api.tables.orders import order_items, orders
@@ -15,6 +16,7 @@ __all__ = [
     "categories",
     "channels",
     "drivers",
+    "follows",
     "likes",
     "messages",
     "order_items",

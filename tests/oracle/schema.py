@@ -34,6 +34,7 @@ from command_api.tables import (
     categories,
     channels,
     drivers,
+    follows,
     likes,
     messages,
     order_items,
@@ -153,6 +154,7 @@ APPLICATION: tuple[Table, ...] = (
     trips,
     channels,
     messages,
+    follows,
 )
 """The reference application's tables that its read models use, and what they refer to."""
 
@@ -266,6 +268,7 @@ DOMAINS: dict[str, dict[str, Sequence[Value]]] = {
         "version": some(1, 2),
     },
     "likes": {"post_id": UUIDS[:2], "user_id": UUIDS[:2], "created_at": TIMES[:2]},
+    "follows": {"follower_id": UUIDS[:2], "followee_id": UUIDS[:2], "since": TIMES[:2]},
     "channels": {"channel_id": UUIDS[:2], "name": some("general", "é%_")},
     "messages": {
         "message_id": MESSAGE_IDS,
