@@ -8,7 +8,7 @@ partners once, not a hundred times.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from projector.compile.errors import RefusedError
@@ -34,11 +34,22 @@ def from_items(
 
     Raises RefusedError for a relation that no equality links to the others.
     """
+    joined = len(sources) > 1
+    items, looked_up = [], []
+    for source, links in in_order(sources, terms):
+        items.append(_item(source, read, joined, weighted))
+        if not source.images:
+            looked_up.append((source.table, links))
+    return " CROSS JOIN ".join(items), tuple(looked_up)
+
+
+def in_order(sources: Sequence[Source], terms: Sequence[Expression]) -> Iterator[tuple[Source, tuple[str, ...]]]:
+    """Each source with its columns that equalities with those before it give, images first; raises RefusedError."""
     waiting = list(sources)
     first = next(source for source in waiting if source.images)
+    yield first, ()
     waiting.remove(first)
-    joined = bool(waiting)
-    items, looked_up, bound = [_item(first, read, joined, weighted)], [], {first.index}
+    bound = {first.index}
     while waiting:
         linked = [(source, links) for source in waiting if (links := _links(terms, source.index, bound))]
         if not linked:
@@ -46,12 +57,9 @@ def from_items(
                 f"the join with {waiting[0].table}", "needs an equality with a column of the other tables"
             )
         following, links = max(linked, key=lambda pair: not pair[0].images)
-        items.append(_item(following, read, joined, weighted))
-        if not following.images:
-            looked_up.append((following.table, links))
+        yield following, links
         bound.add(following.index)
         waiting.remove(following)
-    return " CROSS JOIN ".join(items), tuple(looked_up)
 
 
 def _links(terms: Sequence[Expression], index: int, bound: set[int]) -> tuple[str, ...]:

@@ -26,9 +26,10 @@ from sqlalchemy import ForeignKeyConstraint, Table
 
 from projector.compile.analyse import Analysis
 from projector.compile.errors import RefusedError, RefusedModelError
-from projector.compile.expression import Column, Resolver, equalities, identifier
+from projector.compile.expression import Column, Expression, Resolver, equalities, identifier
 from projector.compile.names import touched_name
 from projector.compile.order import Source, from_items
+from projector.compile.pushed import FeedProgram
 from projector.compile.relation import Occurrence, unique_keys
 from projector.compile.wide import WideStatement, wide_statement
 
@@ -56,11 +57,11 @@ class TouchStatement:
     wide: WideStatement | None = None
 
 
-def touch_statements(analysis: Analysis) -> tuple[TouchStatement, ...]:
+def touch_statements(analysis: Analysis, feed: FeedProgram | None = None) -> tuple[TouchStatement, ...]:
     """All statements of a read model; raises RefusedModelError for a join without an equality."""
     statements = {}
     for parts in _choices(analysis):
-        statement = _statement(analysis, parts)
+        statement = _statement(analysis, parts, feed)
         if statement is not None:
             statements[statement.sql] = statement
     return tuple(statements.values())
@@ -130,7 +131,7 @@ def _is_plain_parent(analysis: Analysis, occurrence: Occurrence) -> bool:
     )
 
 
-def _statement(analysis: Analysis, parts: tuple[Part, ...]) -> TouchStatement | None:
+def _statement(analysis: Analysis, parts: tuple[Part, ...], feed: FeedProgram | None) -> TouchStatement | None:
     absent = frozenset(index for index, part in enumerate(parts) if part is Part.ABSENT)
     lost = frozenset(index for index, part in enumerate(parts) if part is Part.LOST)
     optional = frozenset(o.index for o in analysis.occurrences if o.optional)
@@ -156,6 +157,9 @@ def _statement(analysis: Analysis, parts: tuple[Part, ...]) -> TouchStatement | 
     read: dict[int, set[str]] = {}
     key = ", ".join(output.expression.sql(resolver(-1)) for output in analysis.key)
     where = " AND ".join(term.sql(resolver(owner)) for owner, term in owned)
+    author = _author_of_copies(analysis, feed, absent)
+    if feed is not None and author is not None:
+        where = " AND ".join(filter(None, (where, feed.copied(author.sql(resolver(-1))))))
     sources = [
         Source(index=o.index, alias=o.alias, table=o.table.fullname, images=parts[o.index] is not Part.CURRENT)
         for o in analysis.occurrences
@@ -167,19 +171,15 @@ def _statement(analysis: Analysis, parts: tuple[Part, ...]) -> TouchStatement | 
         raise RefusedModelError(analysis.model.name, error) from error
     found = f"{items} WHERE {where}" if where else items
     wide = None
-    if not lost and len(sources) == 2 and sum(source.images for source in sources) == 1:
-        parent, child = sorted((analysis.occurrences[s.index] for s in sources), key=lambda o: not _images_of(parts, o))
+    if not lost and len(sources) > 1 and sum(source.images for source in sources) == 1:
+        parent = next(analysis.occurrences[source.index] for source in sources if source.images)
         if not any(parent.index in output.expression.occurrences() for output in analysis.key) and (
             parent.optional or _is_plain_parent(analysis, parent)
         ):
-            wide = wide_statement(analysis, parent, child, [term for _, term in owned], found)
+            wide = wide_statement(analysis, sources, [term for _, term in owned], found)
     return TouchStatement(
         sql=f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} FROM {found}",
         tables=frozenset(source.table for source in sources if source.images),
         looked_up=looked_up,
         wide=wide,
     )
-
-
-def _images_of(parts: tuple[Part, ...], occurrence: Occurrence) -> bool:
-    return parts[occurrence.index] is Part.IMAGES

@@ -1,7 +1,8 @@
 """A touch statement in slices: one parent row's change that touches many keys, worked off between later batches.
 
 A parent's row may be put aside instead of its children's keys, because it only tells where to look: the children are
-found again, in the order of their primary key, when a slice is worked off. That is right when the key does not depend
+found again, in the order of their primary key, when a slice is worked off. Where it leads to them over several tables,
+that is the first one of which it finds many rows. That is right when the key does not depend
 on the parent and a child's own change touches its keys without the parent (a left join, or a foreign key that the
 database keeps): a child that has changed since, and is not found any more, was touched and written by that change, with
 the parent as it was by then. Where this does not hold there is no `WideStatement`, and all keys are touched at once.
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Table
 
 from projections.values import Kind
-from projector.compile.expression import Expression, equalities, identifier
+from projector.compile.expression import Expression, identifier
 from projector.compile.names import images_name, replica_name, touched_name
-from projector.compile.relation import Occurrence, unique_keys
+from projector.compile.order import Source, in_order
+from projector.compile.relation import unique_keys
 
 if TYPE_CHECKING:
     from projector.compile.analyse import Analysis
@@ -29,7 +31,7 @@ class WideStatement:
     """SQL with named parameters.
 
     parent: full name of the parent's table, whose images find the children. width: number of the parent's values, i0, i1, …
-    cursor: number of the child's primary key columns: c0, … is where the last slice ended, e0, … where this one ends.
+    cursor: number of that table's primary key columns: c0, … is where the last slice ended, e0, … where this one ends.
     probe: how many keys all images find, up to :n. images: the parent's distinct values. count: a parent's children.
     end: the last of :n children after the cursor. slice: touches the keys of the children after the cursor, up to the end;
     rest: of all after it. first_end, first_slice, whole: the same from the beginning.
@@ -50,41 +52,56 @@ class WideStatement:
 
 
 def wide_statement(
-    analysis: Analysis, parent: Occurrence, child: Occurrence, terms: Sequence[Expression], found: str
+    analysis: Analysis, sources: Sequence[Source], terms: Sequence[Expression], found: str, *, single: bool = False
 ) -> WideStatement | None:
     """The statement that finds children of a parent's images, in slices; None where it has to be taken whole.
 
-    terms: the conditions of the statement; found: its FROM and WHERE.
+    sources: the parent, as images, and all others as current rows, which are looked up one by the other. terms: the
+    conditions of the statement; found: its FROM and WHERE. single: also when a parent has one child.
     """
-    if not isinstance(child.table, Table):
-        return None
-    given = {name for name, _ in equalities(tuple(terms), child.index)}
-    if any(set(key) <= given for key in unique_keys(child.table)):
-        return None  # a parent has one child
+    (parent, _), *children = in_order(sources, terms)
     read = [column for term in terms for column in term.columns() if column.occurrence == parent.index]
     if any(column.type.kind in (Kind.BYTES, Kind.FLOAT) for column in read):
         return None
+    several = (at for at, (child, links) in enumerate(children) if not _is_one(analysis, child, links))
+    at = next(several, None)
+    if at is None and not single:
+        return None
+    at = at or 0
+    cursor = analysis.occurrences[children[at][0].index]
+    if not isinstance(cursor.table, Table):
+        return None
     names = sorted({column.name for column in read})
-    primary = [str(column.name) for column in child.table.primary_key.columns]
+    primary = [str(column.name) for column in cursor.table.primary_key.columns]
+    present = {source.index for source in sources}
 
     def resolve(index: int, name: str) -> str:
-        return f":i{names.index(name)}" if index == parent.index else f"{child.alias}.{identifier(name)}"
+        if index == parent.index:
+            return f":i{names.index(name)}"
+        return f"{analysis.occurrences[index].alias}.{identifier(name)}" if index in present else "NULL"
 
-    where = " AND ".join(term.sql(resolve) for term in terms)
-    of_child = f"FROM {replica_name(child.table.fullname)} AS {child.alias} WHERE {where}"
-    columns = ", ".join(f"{child.alias}.{identifier(name)}" for name in primary)
+    def joined(among: Sequence[Source]) -> str:
+        """FROM and WHERE of some of the children."""
+        there = {parent.index, *(child.index for child in among)}
+        conditions = [term.sql(resolve) for term in terms if term.occurrences() & present <= there]
+        items = " CROSS JOIN ".join(f"{replica_name(child.table)} AS {child.alias}" for child in among)
+        return f"FROM {items} WHERE {' AND '.join(conditions)}"
+
+    of_cursor = joined([child for child, _ in children[: at + 1]])
+    of_all = joined([child for child, _ in children])
+    columns = ", ".join(f"{cursor.alias}.{identifier(name)}" for name in primary)
     after = f"({columns}) > ({_parameters('c', primary)})"
     to_end = f"({columns}) <= ({_parameters('e', primary)})"
-    end = f"SELECT {columns} {of_child}{{after}} ORDER BY {columns} LIMIT 1 OFFSET :n - 1"
+    end = f"SELECT {columns} {of_cursor}{{after}} ORDER BY {columns} LIMIT 1 OFFSET :n - 1"
     key = ", ".join(output.expression.sql(resolve) for output in analysis.key)
-    touch = f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} {of_child}{{after}}"
+    touch = f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} {of_all}{{after}}"
     return WideStatement(
-        parent=parent.table.fullname,
+        parent=parent.table,
         width=len(names),
         cursor=len(primary),
         probe=f"SELECT count(*) FROM (SELECT 1 FROM {found} LIMIT :n) AS found",
-        images=f"SELECT DISTINCT {', '.join(map(identifier, names))} FROM {images_name(parent.table.fullname)}",
-        count=f"SELECT count(*) {of_child}",
+        images=f"SELECT DISTINCT {', '.join(map(identifier, names))} FROM {images_name(parent.table)}",
+        count=f"SELECT count(*) {of_all}",
         first_end=end.format(after=""),
         end=end.format(after=f" AND {after}"),
         first_slice=touch.format(after=f" AND {to_end}"),
@@ -92,6 +109,11 @@ def wide_statement(
         rest=touch.format(after=f" AND {after}"),
         whole=touch.format(after=""),
     )
+
+
+def _is_one(analysis: Analysis, child: Source, links: tuple[str, ...]) -> bool:
+    """Whether the rows before it find one row of a child at most."""
+    return any(set(key) <= set(links) for key in unique_keys(analysis.occurrences[child.index].table))
 
 
 def _parameters(letter: str, names: Sequence[str]) -> str:
