@@ -2,11 +2,13 @@
 # and the servers' Java parts are downloaded once, on their first use. Needs: Python 3.11 or newer with venv, and make.
 #
 # ARGS reaches the command behind the target: make up ARGS="--port kafka=9092", make test ARGS="-k relay".
+# WORKERS: how many test files run at a time, each worker with servers of its own.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status test bench check lock clean
 ARGS ?=
+WORKERS ?= 2
 
 # The first interpreter that is new enough and can make a virtual environment; make PYTHON=/path/to/python overrides.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -31,7 +33,7 @@ status: $(MADE) ## what is running, and where
 	@$(BIN)/python -m deploy.local status $(ARGS)
 
 test: check ## check, then every test on real servers of its own
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 bench: $(MADE) ## measure, print a table, write .local/bench.json
 	@$(BIN)/python -m tests.bench $(ARGS)

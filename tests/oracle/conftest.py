@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.oracle.lives import summary
+from tests.oracle.lives import LIVES, summary
 from tests.oracle.postgres import Reference
 from tests.oracle.schema import TABLES
 from tests.oracle.views import MODELS
 
 if TYPE_CHECKING:
     from tests.conftest import Stack
+
+_LIVES = "random lives by read model"
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +24,18 @@ def reference(stack: Stack) -> Iterator[Reference]:
     made = Reference(stack.postgres_admin, TABLES, MODELS)
     yield made
     made.close()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Give a worker's lives to the session that started it."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output[_LIVES] = dict(LIVES)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take a worker's lives; one that broke down has none to give."""
+    LIVES.update(getattr(node, "workeroutput", {}).get(_LIVES, {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
