@@ -29,6 +29,13 @@ class User(Reply):
     version: int
 
 
+class Seen(Reply):
+    """When the user was last seen, to the minute unless it was forced."""
+
+    user_id: UUID
+    last_seen_at: datetime
+
+
 class UserDeleted(Reply):
     """The user is gone, with the addresses."""
 
@@ -173,6 +180,21 @@ class Like(Reply):
     post_id: UUID
     user_id: UUID
     liked: bool
+
+
+class Follow(Reply):
+    """Whether the first user follows the second now."""
+
+    follower_id: UUID
+    followee_id: UUID
+    following: bool
+
+
+class FollowersRemoved(Reply):
+    """Nobody follows the user; removed: how many did."""
+
+    user_id: UUID
+    removed: int
 
 
 class Channel(Reply):

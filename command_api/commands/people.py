@@ -45,6 +45,12 @@ class ChangeAvatar(Command):
     avatar_url: HttpUrl | None
 
 
+class Heartbeat(Command):
+    """The user is there. force: also when the last one is hardly a minute old."""
+
+    force: bool = False
+
+
 class AddAddress(Command):
     """One more address; the id is made here unless given."""
 
@@ -126,8 +132,27 @@ def _changed(row: tuple[Any, ...] | None) -> Outcome:
     return Outcome(body=user, version=user["version"])
 
 
+async def see_user(connection: Connection, user_id: UUID, command: Heartbeat) -> Outcome:
+    """Writes at most once a minute and user, unless forced; the version stays. Raises NotFoundError."""
+    cursor = await connection.execute(
+        """
+        update users set last_seen_at = now()
+        where user_id = %s and (%s or last_seen_at is null or last_seen_at < now() - interval '1 minute')
+        returning last_seen_at
+        """,
+        (user_id, command.force),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        cursor = await connection.execute("select last_seen_at from users where user_id = %s", (user_id,))
+        row = await cursor.fetchone()
+    if row is None:
+        raise NotFoundError("user", user_id)
+    return Outcome(body={"user_id": user_id, "last_seen_at": row[0]})
+
+
 async def delete_user(connection: Connection, user_id: UUID, expected: IfMatch) -> Outcome:
-    """Deletes the addresses and likes too.
+    """Deletes the addresses, likes and follows too.
 
     Raises NotFoundError, VersionMismatchError, ConflictError while there are orders, reviews, trips, posts or messages.
     """

@@ -3,6 +3,6 @@
 A route only names its command, what may be refused, and its status; `Call` carries what the headers ask for.
 """
 
-from command_api.routes import catalogue, messages, orders, people, posts, reviews, trips
+from command_api.routes import catalogue, follows, messages, orders, people, posts, reviews, trips
 
-ROUTERS = tuple(module.router for module in (people, catalogue, orders, reviews, trips, posts, messages))
+ROUTERS = tuple(module.router for module in (people, catalogue, orders, reviews, trips, posts, messages, follows))

@@ -34,11 +34,17 @@ async def change_avatar(call: Versioned, user_id: UUID, command: people.ChangeAv
     return await call.run(work, command)
 
 
+@router.put("/users/{user_id}/last-seen", response_model=replies.Seen, tags=["users"], **done(versioned=False))
+async def see_user(call: Unversioned, user_id: UUID, command: people.Heartbeat) -> Response:
+    """Note that a user is there; written once a minute at most, unless forced."""
+    return await call.run(partial(people.see_user, user_id=user_id, command=command), command)
+
+
 @router.delete(
     "/users/{user_id}", response_model=replies.UserDeleted, tags=["users"], **done(409, 412, versioned=False)
 )
 async def delete_user(call: Versioned, user_id: UUID) -> Response:
-    """Delete a user without orders, reviews, trips, posts and messages, and with the addresses and likes."""
+    """Delete a user without orders, reviews, trips, posts and messages, and with the addresses, likes and follows."""
     return await call.run(partial(people.delete_user, user_id=user_id, expected=call.expected))
 
 
