@@ -43,6 +43,7 @@ FOLLOWEES_BY_USER = ReadModel(
     partition_key=("user_id",),
     clustering_key=("author_id",),
     staleness=timedelta(seconds=5),
+    owner="user_id",
 )
 
 HOME_TIMELINE = ReadModel(
@@ -65,4 +66,5 @@ HOME_TIMELINE = ReadModel(
         cap=800,
     ),
     budgets={"like_count": timedelta(seconds=5)},
+    owner="user_id",
 )

@@ -34,6 +34,7 @@ ORDERS_BY_USER = ReadModel(
     partition_key=("user_id",),
     clustering_key=(descending("created_at"), "order_id"),
     staleness=timedelta(seconds=5),
+    owner="user_id",
 )
 
 ORDER_BY_ID = ReadModel(

@@ -31,4 +31,5 @@ USER_PROFILE = ReadModel(
     ),
     partition_key=("user_id",),
     staleness=timedelta(seconds=5),
+    owner="user_id",
 )

@@ -54,6 +54,8 @@ class ReadModel:
         Postgres run the select() then, and the table is what it last gave; any SQL that Postgres runs will do.
     bucket: the partition-key column that is a time bucket, which readers leave out; None when there is none.
     fan_out: which rows are copied and which are merged at read time, for a feed; None copies all.
+    owner: the partition-key column that says whose a partition is: only the token with that subject reads it, or one with
+        a scope for everybody's. None leaves every partition to whoever may read the model.
     budgets: how old a column may get, by column name; changes of such a column alone are written together, at most once
         a row and budget. Other columns are not held back.
     """
@@ -66,6 +68,7 @@ class ReadModel:
     refresh: str | None = None
     bucket: TimeBucket | None = None
     fan_out: FanOut | None = None
+    owner: str | None = None
     budgets: Mapping[str, timedelta] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -106,6 +109,12 @@ class ReadModel:
             raise DeclarationError(f"{self.name}: {fault}")
         if self.fan_out is not None and (fault := self.fan_out.faults(self)) is not None:
             raise DeclarationError(f"{self.name}: {fault}")
+        if self.owner is not None and (
+            self.owner not in self.partition_key or (self.bucket is not None and self.owner == self.bucket.column)
+        ):
+            raise DeclarationError(
+                f"{self.name}: owner {self.owner!r} must be a column of the partition key that a query gives"
+            )
         for name, budget in self.budgets.items():
             if name not in names or name in self.key:
                 raise DeclarationError(f"{self.name}: budgets: {name!r} must be a column outside the key")

@@ -11,14 +11,15 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 
+from command_api.process.access.errors import KeysError
+from command_api.process.access.exposure import check_exposure, say_open
+from command_api.process.http import bounded
 from command_api.process.logging import configure_logging, get_logger
 from command_api.process.settings import Settings
 from read_api import openapi
 from read_api.app import ReadApi
 from read_api.declared import ReadModelsNotFoundError, load_read_models, routes_of
 from read_api.request import Route, RouteConflictError
-
-_STOP_SECONDS = 10
 
 app = typer.Typer(
     name="read-api",
@@ -45,8 +46,13 @@ def serve(
     """
     configure_logging()
     settings = _settings(read_models)
+    address = host if host is not None else settings.read_api.host
     try:
+        open_ = check_exposure(settings.auth, address, "LOCKSTEP_READ_API__HOST")
         application = ReadApi(settings, load_read_models(settings.read_api.read_models))
+    except KeysError as error:
+        get_logger(__name__).error(str(error))
+        raise typer.Exit(1) from error
     except (ReadModelsNotFoundError, RouteConflictError) as error:
         raise typer.BadParameter(str(error)) from error
     # uvicorn stops gracefully, then raises the signal again for whoever had a handler: a wanted stop is no failure.
@@ -54,13 +60,17 @@ def serve(
         signal.signal(number, _leave)
     config = uvicorn.Config(
         application,
-        host=host if host is not None else settings.read_api.host,
+        host=address,
         port=port if port is not None else settings.read_api.port,
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=_STOP_SECONDS,
+        http=bounded(settings.http),
+        timeout_keep_alive=settings.http.keep_alive_s,
+        timeout_graceful_shutdown=settings.process.stop_s,
     )
+    if open_:
+        say_open(address)
     server, store = uvicorn.Server(config), application.service.store
 
     def leave_refused() -> None:

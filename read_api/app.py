@@ -3,39 +3,53 @@
 ``GET /read/{model}/{partition key…}`` is routed here on the raw path, so that ``%2F`` is a slash within a value;
 everything else (documentation, health, metrics) is the FastAPI application of `read_api.operations` behind it. Every
 reply that is not rows is ``application/problem+json``, and a fault of this server says so without telling its inside:
-the log has it.
+the log has it. Whoever asks is admitted here, before either; `read_api.access` says who reads what.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
 
+from command_api.process.access.caller import Caller
+from command_api.process.access.gate import PUBLIC
 from command_api.process.logging import get_logger
 from command_api.process.settings import Settings
 from projections.read_model import ReadModel
+from read_api.access import Access
 from read_api.metrics import NO_MODEL
 from read_api.operations import operations_app
 from read_api.preferences import parse_preferences
-from read_api.problem import CONTENT_TYPE, ProblemError, UnknownRouteError, internal_fault, not_allowed
+from read_api.problem import (
+    CONTENT_TYPE,
+    ProblemError,
+    ReadTimeoutError,
+    UnknownRouteError,
+    internal_fault,
+    not_allowed,
+)
 from read_api.rows import Reader, Reply, Source
 from read_api.service import ReadService
 
 Headers = list[tuple[bytes, bytes]]
 
 _READ = b"/read/"
+_METRICS = "/metrics"
 _METHODS = ("GET", "HEAD")
 
 _log = get_logger(__name__)
 
 
 class ReadApi:
-    """The application. It owns its connection to Cassandra from ASGI start-up to shut-down."""
+    """The application. It owns its connection to Cassandra from ASGI start-up to shut-down. Raises KeysError."""
 
     def __init__(self, settings: Settings, models: Sequence[ReadModel]) -> None:
         self.service = ReadService(settings, models)
+        self.access = Access(settings.auth, models)
+        self._timeout_s = settings.http.read_timeout_ms / 1000
         self._readers = self.service.readers
         self._operations = operations_app(self.service)
 
@@ -47,6 +61,14 @@ class ReadApi:
             if path.startswith(prefix):
                 await self._answer(scope, path[len(prefix) :], send)
                 return
+            if scope["path"] not in PUBLIC:
+                try:
+                    caller = self.access.admit(scope["headers"], scope["query_string"])
+                    if scope["path"] == _METRICS:
+                        self.access.check_metrics(caller)
+                except ProblemError as problem:
+                    await _send(scope, send, *_problem_reply(problem))
+                    return
         await self._operations(scope, receive, send)
 
     async def _answer(self, scope: Scope, path: bytes, send: Send) -> None:
@@ -55,7 +77,8 @@ class ReadApi:
         name = model.decode("latin-1")
         reader = self._readers.get(name)
         try:
-            reply = await self._read(scope, name, reader, segments)
+            caller = self.access.admit(scope["headers"], scope["query_string"])
+            reply = await self._read(scope, caller, name, reader, segments)
             status, headers, body = 200, _headers(reply), reply.body
         except ProblemError as problem:
             status, headers, body = _problem_reply(problem)
@@ -64,11 +87,11 @@ class ReadApi:
             status, headers, body = _problem_reply(internal_fault())
         label = name if reader is not None else NO_MODEL
         self.service.metrics.requests.labels(label, status).observe(time.perf_counter() - began)
-        headers.append((b"content-length", b"%d" % len(body)))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        await _send(scope, send, status, headers, body)
 
-    async def _read(self, scope: Scope, name: str, reader: Reader | None, segments: list[bytes]) -> Reply:
+    async def _read(
+        self, scope: Scope, caller: Caller, name: str, reader: Reader | None, segments: list[bytes]
+    ) -> Reply:
         if scope["method"] not in _METHODS:
             raise not_allowed(scope["method"], _METHODS)
         if reader is None:
@@ -77,18 +100,33 @@ class ReadApi:
                 hint="use one of: " + ", ".join(self._readers),
                 read_models=list(self._readers),
             )
+        self.access.check_model(caller, name)
         request = reader.route.parse(segments, scope["query_string"])
+        self.access.check_partition(caller, reader.route, request.query)
         preferences = parse_preferences(scope["headers"])
         if preferences.token is not None:
             request = request.with_token(preferences.token)
         bound = self.service.wait_seconds
         if preferences.wait is not None:
             bound = min(bound, preferences.wait)
-        reply = await reader.read(request, bound)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                reply = await reader.read(request, bound)
+        except TimeoutError:
+            raise ReadTimeoutError(
+                f"the read was not answered within {self._timeout_s:g} s",
+                hint="repeat the request after Retry-After seconds", headers={"Retry-After": "1"},
+            ) from None  # fmt: skip
         # The lag is the read model's: what Postgres answered says nothing of it.
         lag = reply.lag_seconds if reply.source is Source.READ_MODEL else None
         self.service.metrics.replied(name, reply.count, lag)
         return reply
+
+
+async def _send(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
 def _headers(reply: Reply) -> Headers:

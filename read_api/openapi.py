@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from command_api.process.access.caller import METRICS
 from projections.values import Kind, ValueType
 from read_api.request import FORWARD, REVERSED, Route
 
@@ -30,7 +31,10 @@ _SOURCE = {
 _AFTERWARDS = "Sent with a later read of any read model, it shows nothing older than this reply."
 _PROBLEMS = {
     "400": "A parameter that is unknown, given twice or contradicts another; a token or page that is garbled",
+    "401": "No bearer token, or one that does not count: WWW-Authenticate says which",
+    "403": "The token's scopes do not cover this read model, or the partition is not its subject's",
     "404": "No such read model, or another number of key parts",
+    "413": "The request has a body",
     "422": "A value of the wrong type or out of range",
     "503": "The token was not covered within the bound and Postgres does not answer either, or the store does not answer"
     " and there is no token; see Retry-After",
@@ -38,7 +42,7 @@ _PROBLEMS = {
 
 
 def document(routes: Iterable[Route]) -> Schema:
-    """The whole document, OpenAPI 3.1."""
+    """The whole document, OpenAPI 3.1. The names beside a bearer token are the scopes that it needs."""
     routes = list(routes)
     return {
         "openapi": "3.1.0",
@@ -52,6 +56,7 @@ def document(routes: Iterable[Route]) -> Schema:
         "components": {
             "schemas": {"Problem": _problem()} | {_row_name(route): _row(route) for route in routes},
             "responses": {status: _problem_response(text) for status, text in _PROBLEMS.items()},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
 
@@ -105,6 +110,7 @@ def _operation(route: Route) -> Schema:
         "summary": f"Rows of {table.name} by {', '.join(route.path)}",
         "description": f"In the order of {order}." if order else "At most one row.",
         "tags": ["read models"],
+        "security": [{"bearer": [f"read:{table.name}"]}],
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters()],
         "responses": {"200": _reply(route)}
         | {status: {"$ref": f"#/components/responses/{status}"} for status in _PROBLEMS},
@@ -227,13 +233,26 @@ def _problem_response(text: str) -> Schema:
 
 
 def _operations() -> Schema:
-    texts = {
-        "/read": "The routes of all read models",
-        "/healthz": "The process runs",
-        "/readyz": "The store answers and the positions can be read",
-        "/metrics": "Prometheus metrics",
+    texts: dict[str, tuple[str, list[str] | None]] = {
+        "/read": ("The routes of all read models", []),
+        "/healthz": ("The process runs", None),
+        "/readyz": ("The store answers and the positions can be read", None),
+        "/metrics": ("Prometheus metrics", [METRICS]),
     }
+    return {path: {"get": _plain(text, scopes, path)} for path, (text, scopes) in texts.items()}
+
+
+def _plain(text: str, scopes: list[str] | None, path: str) -> Schema:
+    """An operation beside the reads; scopes: None needs no token."""
+    refused = [] if scopes is None else ["400", "401", "413", *(["403"] if scopes else [])]
+    kind = "text/plain" if path == "/metrics" else "application/json"
+    responses: Schema = {"200": {"description": text, "content": {kind: {}}}}
+    responses |= {status: {"$ref": f"#/components/responses/{status}"} for status in refused}
+    if path == "/readyz":
+        responses["503"] = _problem_response("The process can't do its work now: the detail says why")
     return {
-        path: {"get": {"summary": text, "tags": ["operations"], "responses": {"200": {"description": text}}}}
-        for path, text in texts.items()
+        "summary": text,
+        "tags": ["operations"],
+        "security": [] if scopes is None else [{"bearer": scopes}],
+        "responses": responses,
     }

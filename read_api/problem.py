@@ -4,9 +4,12 @@ ProblemError
 ├── InvalidRequestError      400  a parameter that does not exist, stands twice, or contradicts another
 │   ├── InvalidTokenError    400  a consistency token that is no log position
 │   └── InvalidPageError     400  a page of another query, or of nobody
+├── AccessRefusedError       400, 401, 403  a token in the URL, none that counts, one that does not allow this
+├── BodyRefusedError         413  a body: a read has none
 ├── InvalidValueError        422  a value of the wrong type or outside its range
 ├── UnknownRouteError        404  no such read model, or no route with so many key parts
 ├── MethodNotAllowedError    405
+├── ReadTimeoutError         503  the request as a whole took longer than http.read_timeout_ms
 ├── NotCoveredError          503  the read model did not reach the token within the bound
 ├── StoreUnavailableError    503  Cassandra is away, slow or short of replicas
 ├── StoreNotSetUpError       503  Cassandra answers, but the tables are not there or are of another declaration
@@ -18,9 +21,11 @@ Each says what happened (`detail`) and what to do (`hint`), and names the field 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
+
+from command_api.process.access.errors import AccessError
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -28,9 +33,9 @@ CONTENT_TYPE = "application/problem+json"
 class ProblemError(Exception):
     """A reply's problem. `members` are added to the body, `headers` to the reply."""
 
-    status: ClassVar[int] = 500
-    slug: ClassVar[str] = "internal"
-    title: ClassVar[str] = "Internal error"
+    status: int = 500
+    slug: str = "internal"
+    title: str = "Internal error"
 
     def __init__(self, detail: str, *, hint: str, headers: dict[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail)
@@ -91,6 +96,26 @@ class MethodNotAllowedError(ProblemError):
     """See the module."""
 
     status, slug, title = 405, "method-not-allowed", "The method is not allowed"
+
+
+class AccessRefusedError(ProblemError):
+    """See the module."""
+
+    def __init__(self, error: AccessError) -> None:
+        super().__init__(error.detail, hint=error.hint, headers=error.headers)
+        self.status, self.slug, self.title = error.status, error.kind, error.title
+
+
+class BodyRefusedError(ProblemError):
+    """See the module."""
+
+    status, slug, title = 413, "too-large", "The request has a body"
+
+
+class ReadTimeoutError(ProblemError):
+    """See the module."""
+
+    status, slug, title = 503, "read-timeout", "The read took too long"
 
 
 class NotCoveredError(ProblemError):

@@ -19,7 +19,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 MASK = "***"
 
-_SECRET_KEY = re.compile(r"passw|secret|sasl|token_key|private_key|credential|authorization", re.IGNORECASE)
+_SECRET_KEY = re.compile(
+    r"passw|secret|sasl|token_key|private_key|credential|authorization|bearer|jwt|hs256", re.IGNORECASE
+)
 # A libpq keyword (quoted or not), a librdkafka or JAAS property, and the password part of a URL.
 _IN_TEXT = (
     (
@@ -30,6 +32,7 @@ _IN_TEXT = (
         rf"\g<1>{MASK}",
     ),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/@]+@"), rf"\g<1>{MASK}@"),
+    (re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*"), MASK),  # a signed token, wherever it stands
 )
 
 

@@ -179,6 +179,37 @@ class ReadApi(Section):
     max_page_rows: Annotated[int, Field(ge=1)] = 1_000
 
 
+class Auth(Section):
+    """Who may use the APIs: keys of bearer tokens (JWT). Without keys they run open, and on loopback only.
+
+    hs256_secrets: shared secrets by key id (kid), of 32 bytes at least.
+    jwks_file: public keys (a JSON Web Key Set), each with its kid.
+    issuer, audience: what a token's iss must be, None for any, and what its aud must name.
+    leeway_s: seconds that clocks may differ.
+    """
+
+    hs256_secrets: dict[str, SecretStr] = {}
+    jwks_file: Path | None = None
+    issuer: str | None = None
+    audience: str = "lockstep"
+    leeway_s: Annotated[float, Field(ge=0, le=300)] = 10.0
+
+
+class Http(Section):
+    """Time-outs of both APIs. A request's head, then its body, must have come in time (408); a read be answered (503)."""
+
+    head_timeout_ms: Annotated[int, Field(ge=10)] = 10_000
+    body_timeout_ms: Annotated[int, Field(ge=10)] = 10_000
+    read_timeout_ms: Annotated[int, Field(ge=10)] = 15_000
+    keep_alive_s: Annotated[int, Field(ge=1)] = 5
+
+
+class Process(Section):
+    """Of every process. stop_s: from SIGTERM on, seconds for the work in flight; what is left then is done again later."""
+
+    stop_s: Annotated[int, Field(ge=1)] = 20
+
+
 class Settings(BaseSettings):
     """All sections."""
 
@@ -198,6 +229,9 @@ class Settings(BaseSettings):
     projector: Projector = Projector()
     refresh: Refresh = Refresh()
     read_api: ReadApi = ReadApi()
+    auth: Auth = Auth()
+    http: Http = Http()
+    process: Process = Process()
 
     @classmethod
     def settings_customise_sources(
