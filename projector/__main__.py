@@ -19,6 +19,7 @@ from command_api.envelope import LogRecordError
 from command_api.process.logging import configure_logging, get_logger
 from command_api.process.settings import Settings
 from projections.cassandra_table import cassandra_table
+from projections.feed_tables import feed_tables
 from projections.read_model import DeclarationError, ReadModel
 from projector.apply.consume import LogGapError
 from projector.apply.log import LogReader, LogUnavailableError
@@ -256,7 +257,11 @@ def _work(
             on_retry=metrics.retried,
         )
         for model in models:
-            writer.prepare(cassandra_table(model, settings.cassandra.keyspace))
+            for table in (
+                cassandra_table(model, settings.cassandra.keyspace),
+                *feed_tables(model, settings.cassandra.keyspace),
+            ):
+                writer.prepare(table)
         while True:
             worker = Worker(
                 connection=connection,

@@ -10,6 +10,7 @@ from cassandra.cluster import NoHostAvailable, Session
 from command_api.process.logging import get_logger
 from command_api.process.settings import Settings
 from projections.cassandra_table import POSITIONS, cassandra_table, create_positions
+from projections.feed_tables import feed_tables
 from projections.read_model import ReadModel
 
 _log = get_logger(__name__)
@@ -28,6 +29,7 @@ def statements(settings: Settings, models: tuple[ReadModel, ...]) -> list[str]:
         f'CREATE KEYSPACE IF NOT EXISTS "{keyspace}" WITH replication = {replication}',
         create_positions(keyspace),
         *(statement for model in models for statement in cassandra_table(model, keyspace).creation()),
+        *(table.create() for model in models for table in feed_tables(model, keyspace)),
     ]
 
 
@@ -54,7 +56,9 @@ def reset(session: Session, settings: Settings, models: tuple[ReadModel, ...]) -
                 (projection, model.name, row.shard),
             )
         table = cassandra_table(model, keyspace)
-        for statement in (*table.drop(), *table.creation()):
+        beside = feed_tables(model, keyspace)
+        dropped = [*table.drop(), *(statement for side in beside for statement in side.drop())]
+        for statement in (*dropped, *table.creation(), *(side.create() for side in beside)):
             _execute(session, statement)
         _log.info("read model is reset: stop its workers, delete their replicas, start them", read_model=model.name)
 

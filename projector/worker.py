@@ -1,8 +1,9 @@
 """A worker: it reads the log, steps the replica, writes Cassandra, and publishes what is covered. Its crash order:
 
 1. BEGIN in the replica; images, touch, recompute.
-2. Upserts to Cassandra; all acknowledged. Then deletes; all acknowledged.
-3. The position, and COMMIT in the replica.
+2. What readers of a feed must know before its copies go; acknowledged. Upserts to Cassandra; all acknowledged. Then
+   deletes; all acknowledged.
+3. What readers of a feed may forget once its copies are there; acknowledged. The position, and COMMIT in the replica.
 4. The covered positions to Cassandra; then the consumer group's offset.
 
 When the worker is behind, several batches go through 1 and 2 before one 3 and 4, and Cassandra acknowledges the rows
@@ -36,6 +37,7 @@ from projector.apply.transaction import Heartbeat, Transaction
 from projector.cassandra.write import Writer
 from projector.compile.program import ModelProgram, Program
 from projector.coverage import Coverage, Target
+from projector.feeds.policy import SideWrite
 from projector.metrics import WorkerMetrics
 from projector.replica.deferred import Since
 from projector.replica.schema import Position, read_position, write_birth, write_position
@@ -256,6 +258,7 @@ class Worker:
     def _write(self, lsn: int, touched: dict[str, int]) -> None:
         """Send a batch chunk by chunk as the replica gives it, in bounded memory."""
         timestamp = write_timestamp(self._target.epoch, lsn)
+        self._write_beside(self._step.feeds.first(), timestamp)
         absent = []
         for model in self._loud(lsn, touched):
             name, written = model.model.name, 0
@@ -273,6 +276,13 @@ class Worker:
                 self._writer.delete(model.model.name, keys, timestamp)
                 self._count(self._metrics.deleted, model.model.name, len(keys))
 
+    def _write_beside(self, writes: Iterable[SideWrite], timestamp: int) -> None:
+        """Write to the tables beside feeds, and wait until it is acknowledged."""
+        for write in writes:
+            send = self._writer.delete if write.delete else self._writer.upsert
+            send(write.table, write.rows, timestamp)
+            self._writer.drain()
+
     def _loud(self, lsn: int, touched: dict[str, int]) -> list[ModelProgram]:
         """The read models that this batch writes."""
         return [m for m in self._program.models if touched[m.model.name] and not self._is_silent(m, lsn)]
@@ -283,6 +293,7 @@ class Worker:
             return
         with self._metrics.phase_seconds.labels(phase="write").time():
             self._writer.drain()
+            self._write_beside(self._step.feeds.last(), write_timestamp(self._target.epoch, self._reached()))
         transactions = [item for batch in self._uncommitted for item in batch if isinstance(item, Transaction)]
         last = self._uncommitted[-1][-1] if self._uncommitted else None
         position = self._position

@@ -17,6 +17,7 @@ from projector.compile.expression import identifier
 from projector.compile.functions import why_failed
 from projector.compile.names import touched_name
 from projector.compile.program import ModelProgram, Program
+from projector.feeds.feeds import Feeds
 from projector.replica.deferred import Deferred, Since
 from projector.replica.groups import GroupError, Groups
 from projector.replica.images import Images
@@ -40,6 +41,7 @@ class Step:
         self._connection = connection
         self._program = program
         self._images = Images(connection, program)
+        self.feeds = Feeds(connection, program, self._images)
         self._groups = Groups(connection, program.groups)
         self._touched = dict.fromkeys((model.model.name for model in program.models), 0)
 
@@ -57,16 +59,18 @@ class Step:
         since: the position before the batch, which a read model covers until what the batch puts aside is worked off; None
         puts nothing aside, and neither do the `silent` read models.
         """
-        self._clear()
+        self._clear(silent)
         for transaction in transactions:
             self._images.add(transaction.changes)
+            self.feeds.end(transaction.committed_at)
         self._images.flush()
         imaged = self._update_groups(self._images.tables)
         for model in self._program.models:
             later = since if model.model.name not in silent else None
             self._touched[model.model.name] = self._touch(model, imaged, later)
         for model in self._program.models:
-            self._touched[model.model.name] += self._ask(model, (asked or {}).get(model.model.name, ()))
+            name = model.model.name
+            self._touched[name] += self._ask(model, (*(asked or {}).get(name, ()), *self.feeds.asked(name)))
         return dict(self._touched)
 
     def slice(self, most: int) -> dict[str, int]:
@@ -81,14 +85,17 @@ class Step:
         """Forget everything of a batch that was rolled back."""
         self._images.reset()
         self._groups.reset()
+        self.feeds.reset()
         self.deferred.reread()
         for name in self._touched:
             self._connection.execute(f"DELETE FROM {touched_name(name)}")
             self._touched[name] = 0
 
     def present(self, model: ModelProgram) -> Iterator[list[Row]]:
-        """Whole rows of the touched keys, key columns first, in chunks."""
-        return self._chunks(model, model.recompute.present)
+        """Whole rows of the touched keys, key columns first, in chunks; without those that a feed's policy leaves out."""
+        for rows in self._chunks(model, model.recompute.present):
+            if model.feed is None or (rows := self.feeds.kept(model.model.name, rows)):
+                yield rows
 
     def absent(self, model: ModelProgram) -> Iterator[list[Row]]:
         """Touched keys without a row, in chunks."""
@@ -131,7 +138,8 @@ class Step:
         except sqlite3.OperationalError as error:
             raise _explained(model.model.name, error) from error
 
-    def _clear(self) -> None:
+    def _clear(self, silent: Container[str] = ()) -> None:
+        self.feeds.clear(silent)
         self._images.clear()
         self._groups.clear()
         for name, count in self._touched.items():

@@ -22,6 +22,7 @@ from projector.compile.errors import RefusedError, RefusedModelError
 from projector.compile.expression import identifier
 from projector.compile.group_program import GroupProgram, group_programs
 from projector.compile.names import WEIGHT, images_name, replica_name, touched_name
+from projector.compile.pushed import CREATE_FLIPS, FeedProgram, feed_program, pushed
 from projector.compile.recompute import RecomputeStatements, recompute_statements
 from projector.compile.touch import TouchStatement, touch_statements
 
@@ -59,13 +60,17 @@ class ReplicaTable:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelProgram:
-    """One read model: its analysis, the proof of its key, and its statements."""
+    """One read model: its analysis, the proof of its key, and its statements.
+
+    model: what the table holds; of a feed, the select() of its copies, and `feed` says the rest.
+    """
 
     model: ReadModel
     analysis: Analysis
     lookups: tuple[Lookup, ...]
     touch: tuple[TouchStatement, ...]
     recompute: RecomputeStatements
+    feed: FeedProgram | None = None
 
     def create_touched(self) -> str:
         """CREATE of the touched keys' temporary table; its order is the Cassandra table's partition order."""
@@ -83,12 +88,22 @@ class Program:
     groups: tuple[GroupProgram, ...] = ()
 
     @property
+    def feeds(self) -> tuple[FeedProgram, ...]:
+        """Of the models that are feeds."""
+        return tuple(model.feed for model in self.models if model.feed is not None)
+
+    def create_feeds(self) -> list[str]:
+        """CREATE statements of what feeds keep in the replica, beside the tables."""
+        return [CREATE_FLIPS, *(statement for feed in self.feeds for statement in feed.create())]
+
+    @property
     def fingerprint(self) -> str:
         """Changes whenever a replica built for another program would lack a column or an index."""
         shape = [
             [t.name, [(n, k.sqlite, k.kind, k.scale) for n, k in t.columns.items()], t.key, t.indexes]
             for t in self.tables.values()
         ] + [statement for group in self.groups for statement in group.create()]
+        shape += [[feed.model, feed.edges, feed.policy.edge_author] for feed in self.feeds]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
 
 
@@ -108,6 +123,10 @@ def compile_models(models: Iterable[ReadModel]) -> Program:
             tables[table.fullname] = table
         for table, column in program.analysis.source_columns():
             used.setdefault(table.fullname, set()).add(column)
+        if program.feed is not None:
+            edges = program.feed.policy.edges
+            tables[edges.fullname] = edges
+            used.setdefault(edges.fullname, set()).add(program.feed.policy.edge_author)
         for name, columns in (
             *(found for statement in program.touch for found in statement.looked_up),
             *program.recompute.looked_up,
@@ -129,14 +148,18 @@ def compile_models(models: Iterable[ReadModel]) -> Program:
 
 
 def _compile_model(model: ReadModel) -> ModelProgram:
+    feed = feed_program(model)
+    if feed is not None:
+        model = pushed(model, feed)
     analysis = analyse(model)
     lookups = bind(analysis)
     return ModelProgram(
         model=model,
         analysis=analysis,
         lookups=lookups,
-        touch=touch_statements(analysis),
+        touch=touch_statements(analysis, feed),
         recompute=recompute_statements(analysis, lookups),
+        feed=feed,
     )
 
 

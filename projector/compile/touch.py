@@ -176,10 +176,22 @@ def _statement(analysis: Analysis, parts: tuple[Part, ...], feed: FeedProgram | 
         if not any(parent.index in output.expression.occurrences() for output in analysis.key) and (
             parent.optional or _is_plain_parent(analysis, parent)
         ):
-            wide = wide_statement(analysis, sources, [term for _, term in owned], found)
+            copied = None if feed is None or author is None else (feed.copied, author)
+            wide = wide_statement(analysis, sources, [term for _, term in owned], found, copied=copied)
     return TouchStatement(
         sql=f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} FROM {found}",
         tables=frozenset(source.table for source in sources if source.images),
         looked_up=looked_up,
         wide=wide,
     )
+
+
+def _author_of_copies(analysis: Analysis, feed: FeedProgram | None, absent: frozenset[int]) -> Expression | None:
+    """The author whose entries a statement finds, where it need not find those that have no copies."""
+    if feed is None:
+        return None
+    (hot,) = (o for o in analysis.occurrences if o.table.fullname == feed.hot.fullname)
+    if hot.index not in absent:
+        return None
+    ((_, author),) = equalities(hot.on, hot.index)
+    return None if author.occurrences() & absent else author

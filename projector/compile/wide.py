@@ -10,7 +10,7 @@ the parent as it was by then. Where this does not hold there is no `WideStatemen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,12 +52,19 @@ class WideStatement:
 
 
 def wide_statement(
-    analysis: Analysis, sources: Sequence[Source], terms: Sequence[Expression], found: str, *, single: bool = False
+    analysis: Analysis,
+    sources: Sequence[Source],
+    terms: Sequence[Expression],
+    found: str,
+    *,
+    single: bool = False,
+    copied: tuple[Callable[[str], str], Expression] | None = None,
 ) -> WideStatement | None:
     """The statement that finds children of a parent's images, in slices; None where it has to be taken whole.
 
     sources: the parent, as images, and all others as current rows, which are looked up one by the other. terms: the
-    conditions of the statement; found: its FROM and WHERE. single: also when a parent has one child.
+    conditions of the statement; found: its FROM and WHERE. single: also when a parent has one child. copied: a condition
+    beyond them, of an expression over the sources.
     """
     (parent, _), *children = in_order(sources, terms)
     read = [column for term in terms for column in term.columns() if column.occurrence == parent.index]
@@ -84,6 +91,8 @@ def wide_statement(
         """FROM and WHERE of some of the children."""
         there = {parent.index, *(child.index for child in among)}
         conditions = [term.sql(resolve) for term in terms if term.occurrences() & present <= there]
+        if copied is not None and copied[1].occurrences() <= there:
+            conditions.append(copied[0](copied[1].sql(resolve)))
         items = " CROSS JOIN ".join(f"{replica_name(child.table)} AS {child.alias}" for child in among)
         return f"FROM {items} WHERE {' AND '.join(conditions)}"
 

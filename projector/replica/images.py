@@ -9,7 +9,7 @@ also when a batch of any size is taken in parts of bounded memory.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from command_api.envelope import Record
 from projector.compile.expression import identifier
@@ -35,6 +35,26 @@ class Images:
     def tables(self) -> frozenset[str]:
         """Full names of the tables that have images."""
         return frozenset(images.table.fullname for images in self._tables.values() if images.any)
+
+    def watch(
+        self, fullname: str, changed: Callable[[Row | None, Row | None], None], emptied: Callable[[], None]
+    ) -> None:
+        """Tell of each change of a table, in log order: the row before and after it; or that the table was truncated."""
+        self._of(fullname).watcher = (changed, emptied)
+
+    def writing(self, fullname: str) -> Callable[[Row, Row | None], None]:
+        """What changes rows of a table that the worker keeps itself: called with a key, and its row or None."""
+        images = self._of(fullname)
+
+        def write(key: Row, row: Row | None) -> None:
+            images.only_inserts = False
+            images.set(key, row)
+
+        return write
+
+    def _of(self, fullname: str) -> _TableImages:
+        (images,) = (images for images in self._tables.values() if images.table.fullname == fullname)
+        return images
 
     def clear(self) -> None:
         """Forget the last batch."""
@@ -67,11 +87,12 @@ class _TableImages:
     def __init__(self, connection: sqlite3.Connection, table: ReplicaTable) -> None:
         self.table = table
         self.any = False
+        self.watcher: tuple[Callable[[Row | None, Row | None], None], Callable[[], None]] | None = None
         self._connection = connection
         self._decoder = RowDecoder(table)
         self._width = len(table.key)
         self._final: dict[Row, Row | None] = {}
-        self._only_inserts = True
+        self.only_inserts = True
         self._deleted: tuple[Row, Row | None] | None = None  # of the change before this one: its key and row
         self._between: list[Row] = []
         width = len(table.columns)
@@ -110,27 +131,29 @@ class _TableImages:
                 row = self._decoder.row(change.after)
             else:  # perhaps a changed primary key: what it leaves out is the deleted row's
                 row = self._filled(self._decoder.updated(change.after), *deleted)
-            self._set(row[: self._width], row)
+            self.set(row[: self._width], row)
         elif op == "u":
-            self._only_inserts = False
+            self.only_inserts = False
             self._update(change)
         elif op == "d":
-            self._only_inserts = False
+            self.only_inserts = False
             key = self._decoder.key(change.before)
             self._deleted = (key, self._current(key))
-            self._set(key, None)
+            self.set(key, None)
         else:
             self.flush()
             self._connection.execute(self._keep_all)
             self._connection.execute(self._truncate)
             self.any = True
+            if self.watcher is not None:
+                self.watcher[1]()
 
     def flush(self) -> None:
         if not self._final:
             return
         keys = list(self._final)
         rows = [row for row in self._final.values() if row is not None]
-        if not (self._only_inserts and self._insert_all(rows)):
+        if not (self.only_inserts and self._insert_all(rows)):
             self._keep_old.run(keys)
             self._put.run(rows)
             gone = [key for key, row in self._final.items() if row is None]
@@ -140,7 +163,7 @@ class _TableImages:
         self.any = True
         self._final.clear()
         self._between.clear()
-        self._only_inserts = True
+        self.only_inserts = True
 
     def _insert_all(self, rows: list[Row]) -> bool:
         """Insert rows that have no row before; False, and nothing done, when one has."""
@@ -151,7 +174,10 @@ class _TableImages:
         self._connection.execute("RELEASE inserts")
         return new
 
-    def _set(self, key: Row, row: Row | None) -> None:
+    def set(self, key: Row, row: Row | None) -> None:
+        """Give a key another row, or none."""
+        if self.watcher is not None:
+            self.watcher[0](self._current(key), row)
         before = self._final.get(key)
         if before is not None:
             self._between.append(before)
@@ -166,10 +192,10 @@ class _TableImages:
             old_key = self._decoder.key(change.before)
             if old_key != key:
                 row = self._filled(row, old_key, self._current(old_key))
-                self._set(old_key, None)
+                self.set(old_key, None)
         if UNCHANGED in row:
             row = self._filled(row, key, self._current(key))
-        self._set(key, row)
+        self.set(key, row)
 
     def _current(self, key: Row) -> Row | None:
         """The row as the change before this one left it."""

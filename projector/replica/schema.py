@@ -15,7 +15,7 @@ from projector.compile.functions import register
 from projector.compile.program import Program
 from projector.replica.deferred import CREATE as CREATE_DEFERRED
 
-FORMAT = 3
+FORMAT = 4
 PAGE_BYTES = 16 * 1024  # of 4, 8 and 16 KiB the one whose rate fell least with 1,000,000 rows behind it
 CACHE_KIB = 64 * 1024
 IMAGES_CACHE_KIB = 32 * 1024
@@ -139,6 +139,7 @@ def _create(connection: sqlite3.Connection, program: Program, identity: str) -> 
     connection.execute("CREATE TABLE main.skipped (log_offset INTEGER PRIMARY KEY)")
     connection.execute(CREATE_DEFERRED)
     creates = [table.create() for table in program.tables.values()] + [group.create() for group in program.groups]
+    creates.append(program.create_feeds())
     for statement in chain.from_iterable(creates):
         connection.execute(statement)
     connection.execute("COMMIT")
