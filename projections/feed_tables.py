@@ -1,7 +1,9 @@
-"""The tables beside a feed's own: its hot authors, and its readers whose partition is not whole. Pure.
+"""The tables in Cassandra beside a feed's own: what its readers must know before they read copies. Pure text, as ever.
 
-A row's existence is all that it says; it is written and deleted with the LSN timestamp of a batch, as any row is. All
-hot authors are one small partition, read with every page; a skipped reader is a partition of its own.
+    <feed>__hot (shard, author)    authors whose entries are merged at read time, all in the partition SHARD
+    <feed>__skipped (reader)       readers whose partition is not whole
+
+A row's existence is all it says. Rows are written and deleted with the log position as their timestamp, like all others.
 """
 
 from __future__ import annotations
@@ -12,25 +14,23 @@ from projections.read_model import Clustering, ReadModel
 from projections.values import Kind, ValueType
 
 SHARD = 0
-"""The one partition of hot authors."""
+_INT = ValueType(kind=Kind.INTEGER, bits=32)
 
 
-def hot_authors(model: ReadModel, keyspace: str) -> CassandraTable:
-    """``<model>__hot``: (shard int, author). Raises ValueError for a read model without fan_out."""
-    if model.fan_out is None:
-        raise ValueError(f"{model.name} has no fan_out")
-    author = model.columns[model.fan_out.author]
+def hot_authors_table(model: ReadModel, keyspace: str) -> CassandraTable:
+    """The table of a feed's hot authors."""
+    assert model.fan_out is not None, "a feed"
     return CassandraTable(
         keyspace=keyspace,
         name=hot_table(model.name),
-        columns={"shard": ValueType(kind=Kind.INTEGER, bits=32), "author": author},
+        columns={"shard": _INT, "author": model.columns[model.fan_out.author]},
         partition_key=("shard",),
         clustering=(Clustering(column="author"),),
     )
 
 
-def skipped_readers(model: ReadModel, keyspace: str) -> CassandraTable:
-    """``<model>__skipped``: (reader)."""
+def skipped_readers_table(model: ReadModel, keyspace: str) -> CassandraTable:
+    """The table of readers whose partition of a feed is not whole."""
     (reader,) = model.partition_key
     return CassandraTable(
         keyspace=keyspace,
@@ -41,6 +41,8 @@ def skipped_readers(model: ReadModel, keyspace: str) -> CassandraTable:
     )
 
 
-def tables_beside(model: ReadModel, keyspace: str) -> tuple[CassandraTable, ...]:
-    """Both, for a feed; none for any other read model."""
-    return () if model.fan_out is None else (hot_authors(model, keyspace), skipped_readers(model, keyspace))
+def feed_tables(model: ReadModel, keyspace: str) -> tuple[CassandraTable, ...]:
+    """All tables beside a read model's own; none when it is no feed."""
+    if model.fan_out is None:
+        return ()
+    return hot_authors_table(model, keyspace), skipped_readers_table(model, keyspace)

@@ -9,8 +9,7 @@ from cassandra.cluster import NoHostAvailable, Session
 
 from command_api.process.logging import get_logger
 from command_api.process.settings import Settings
-from projections.cassandra_table import POSITIONS, CassandraTable, cassandra_table, create_positions
-from projections.feed_tables import tables_beside
+from projections.cassandra_table import POSITIONS, cassandra_table, create_positions
 from projections.feed_tables import feed_tables
 from projections.read_model import ReadModel
 

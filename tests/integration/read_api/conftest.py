@@ -9,7 +9,7 @@ import pytest
 from command_api.process.settings import Cassandra, Projector, ReadApi, Settings
 from projections import READ_MODELS
 from projections.cassandra_table import cassandra_table, create_positions
-from projections.feed_tables import tables_beside
+from projections.feed_tables import feed_tables
 from tests.integration.read_api.stand import MODELS, Place
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def place(stack: Any, cassandra_session: Session, keyspace: str) -> Place:
     cassandra_session.execute(f"CREATE KEYSPACE {keyspace} WITH replication = {replication}")
     cassandra_session.execute(create_positions(keyspace))
     for model in (*MODELS, *READ_MODELS):
-        for table in (cassandra_table(model, keyspace), *tables_beside(model, keyspace)):
+        for table in (cassandra_table(model, keyspace), *feed_tables(model, keyspace)):
             for statement in table.creation():
                 cassandra_session.execute(statement)
     return Place(session=cassandra_session, settings=settings)
