@@ -1,7 +1,7 @@
 """What a worker publishes and exports of how far each read model is covered.
 
-A read model covers the worker's position, or, while keys of it are put aside, the position before the oldest of those
-changes. Positions carry their own LSN as timestamp in Cassandra, so one that is published late changes nothing.
+A read model covers the worker's position, or, while keys of it are put aside or wait for a column's budget, the position
+before the oldest of those changes. Positions carry their own LSN as timestamp in Cassandra, so one that is published late changes nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Coverage:
         self._metrics = metrics
         self._models = models
         self.put_aside: dict[str, Progress] = {}
+        self._held: dict[str, int] = {}
         self._seen: dict[str, tuple[float, int]] = {}  # when a model's entries were first seen, and what was done then
 
     def publish(self, lsn: int, at: int, silent: AbstractSet[str], put_aside: dict[str, Progress]) -> None:
@@ -42,7 +43,9 @@ class Coverage:
         held = {name: put_aside[name] for name in loud if name in put_aside}
         self._write({name: lsn for name in loud if name not in held}, at)
         for name, progress in held.items():
-            self._write({name: progress.since}, progress.since_at)
+            if self._held.get(name) != progress.since:  # it stays the same for as long as the oldest change waits
+                self._write({name: progress.since}, progress.since_at)
+        self._held = {name: progress.since for name, progress in held.items()}
 
     def _write(self, covered: dict[str, int], at: int) -> None:
         if not covered:
@@ -63,8 +66,14 @@ class Coverage:
                 self._seen.pop(name, None)
                 self._metrics.put_aside(name, 0, 0, 0.0)
                 continue
+            if not progress.entries:
+                self._seen.pop(name, None)
+                self._metrics.put_aside(name, 0, 0, 0.0, progress.pending)
+                continue
             since, done = self._seen.setdefault(name, (now, progress.done))
             rate = (progress.done - done) / (now - since) if now > since else 0.0
             left = progress.total - progress.done
-            self._metrics.put_aside(name, progress.entries, left, left / rate if rate > 0 else float("nan"))
+            self._metrics.put_aside(
+                name, progress.entries, left, left / rate if rate > 0 else float("nan"), progress.pending
+            )
         self.put_aside = put_aside

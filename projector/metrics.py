@@ -87,6 +87,18 @@ class WorkerMetrics:
             model,
             registry=registry,
         )
+        self.budget_pending = Gauge(
+            "projection_budget_pending_keys",
+            "Keys that wait as long as a column's budget allows",
+            model,
+            registry=registry,
+        )
+        self.budget_saved = Counter(
+            "projection_budget_saved_writes",
+            "Writes that were not needed because a budget put several changes into one",
+            model,
+            registry=registry,
+        )
         self.repaired = Counter(
             "projection_repaired_keys", "Keys written because a repair asked for it", model, registry=registry
         )
@@ -104,8 +116,9 @@ class WorkerMetrics:
             "projection_last_error_timestamp_seconds", "Unix time of the last error", registry=registry
         )
 
-    def put_aside(self, model: str, changes: int, keys: int, seconds: float) -> None:
-        """Set what a read model has put aside."""
+    def put_aside(self, model: str, changes: int, keys: int, seconds: float, pending: int = 0) -> None:
+        """Set what a read model has put aside. pending: keys that wait for the time of a column's budget."""
+        self.budget_pending.labels(model).set(pending)
         self.put_aside_changes.labels(model).set(changes)
         self.put_aside_keys.labels(model).set(keys)
         self.put_aside_seconds.labels(model).set(seconds)

@@ -203,9 +203,9 @@ class Worker:
         """LSN of the replica's rows as they are now."""
         return self._uncommitted[-1][-1].lsn if self._uncommitted else self._position.lsn
 
-    def _since(self) -> Since:
-        done = [item for batch in self._uncommitted for item in batch if isinstance(item, Transaction)]
-        return self._reached(), done[-1].committed_at if done else self._position.committed_at
+    def _since(self, transactions: list[Transaction]) -> Since | None:
+        """Where a batch begins; None when it begins the replica: all that it holds is written anyway."""
+        return (self._reached(), transactions[0].committed_at) if transactions and self._position.applied_lsn else None
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -232,7 +232,7 @@ class Worker:
         repairs = asked(transactions, self._models, self._born or 0, self._refused_request)
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
-        since = self._since() if self._position.applied_lsn else None  # what begins a replica is written anyway
+        since = self._since(transactions)
         self._uncommitted.append(batch)
         if not transactions:
             return
@@ -250,6 +250,9 @@ class Worker:
         self._changes += count
         for name, keys in repairs.items():
             self._metrics.repaired.labels(name).inc(len(keys))
+        for name, number in self._step.deferred.saved.items():
+            self._metrics.budget_saved.labels(name).inc(number)
+        self._step.deferred.saved.clear()
         for name, number in touched.items():
             self._metrics.touched.labels(name).inc(number)
             if self._changes:
@@ -377,7 +380,7 @@ class Worker:
             position.lsn,
             heartbeat_at if heartbeat_at is not None else position.committed_at,
             {name for name, lsn in self._silent_until.items() if position.lsn < lsn},
-            deferred.progress() if deferred.waiting or self._coverage.put_aside else {},
+            deferred.progress() if deferred.any or self._coverage.put_aside else {},
         )
 
     # -- freshness ----------------------------------------------------------------------------------------------------

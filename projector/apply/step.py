@@ -74,11 +74,9 @@ class Step:
         return dict(self._touched)
 
     def slice(self, most: int) -> dict[str, int]:
-        """Touch the next keys of what is put aside: the number by read model, of which at most one has any."""
+        """Touch the next keys of what is put aside: the number by read model."""
         self._clear()
-        found = self.deferred.slice(most)
-        if found is not None:
-            self._touched[found[0].model.name] = found[1]
+        self._touched |= self.deferred.slice(most)
         return dict(self._touched)
 
     def reset(self) -> None:
@@ -115,6 +113,9 @@ class Step:
             for statement in model.touch:
                 if statement.tables <= imaged:
                     wide = statement.wide if since is not None else None
+                    if wide and since is not None and statement.budget is not None:
+                        self.deferred.keep(name, wide, since, statement.budget)
+                        continue
                     if wide and since is not None and self.deferred.put(name, wide, since, self._most_keys):
                         continue
                     touched += self._connection.execute(statement.sql).rowcount

@@ -17,14 +17,16 @@ materializes such a union by scanning the table as soon as two of them meet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from itertools import product
 
 from sqlalchemy import ForeignKeyConstraint, Table
 
 from projector.compile.analyse import Analysis
+from projector.compile.budget import budgets
 from projector.compile.errors import RefusedError, RefusedModelError
 from projector.compile.expression import Column, Expression, Resolver, equalities, identifier
 from projector.compile.names import touched_name
@@ -48,20 +50,26 @@ class TouchStatement:
     """tables: full names of the tables that must have images in the batch for the statement to be worth running.
 
     looked_up: (full table name, columns) for each look-up into current rows: an index that the replica needs.
-    wide: the statement in slices, when what it finds may wait.
+    wide: the statement in slices, when what it finds may wait. budget: how long it is to wait, when its images change
+    nothing but columns that have one.
     """
 
     sql: str
     tables: frozenset[str]
     looked_up: tuple[tuple[str, tuple[str, ...]], ...]
     wide: WideStatement | None = None
+    budget: timedelta | None = None
 
 
 def touch_statements(analysis: Analysis, feed: FeedProgram | None = None) -> tuple[TouchStatement, ...]:
-    """All statements of a read model; raises RefusedModelError for a join without an equality."""
+    """All statements of a read model; raises RefusedModelError for a join without an equality, or a budget."""
+    try:
+        waits = budgets(analysis, lambda occurrence: _is_plain_parent(analysis, occurrence))
+    except RefusedError as error:
+        raise RefusedModelError(analysis.model.name, error) from error
     statements = {}
     for parts in _choices(analysis):
-        statement = _statement(analysis, parts, feed)
+        statement = _statement(analysis, parts, feed, waits)
         if statement is not None:
             statements[statement.sql] = statement
     return tuple(statements.values())
@@ -131,7 +139,9 @@ def _is_plain_parent(analysis: Analysis, occurrence: Occurrence) -> bool:
     )
 
 
-def _statement(analysis: Analysis, parts: tuple[Part, ...], feed: FeedProgram | None) -> TouchStatement | None:
+def _statement(
+    analysis: Analysis, parts: tuple[Part, ...], feed: FeedProgram | None, waits: Mapping[int, timedelta]
+) -> TouchStatement | None:
     absent = frozenset(index for index, part in enumerate(parts) if part is Part.ABSENT)
     lost = frozenset(index for index, part in enumerate(parts) if part is Part.LOST)
     optional = frozenset(o.index for o in analysis.occurrences if o.optional)
@@ -170,19 +180,25 @@ def _statement(analysis: Analysis, parts: tuple[Part, ...], feed: FeedProgram | 
     except RefusedError as error:
         raise RefusedModelError(analysis.model.name, error) from error
     found = f"{items} WHERE {where}" if where else items
-    wide = None
+    wide = budget = None
     if not lost and len(sources) > 1 and sum(source.images for source in sources) == 1:
         parent = next(analysis.occurrences[source.index] for source in sources if source.images)
         if not any(parent.index in output.expression.occurrences() for output in analysis.key) and (
             parent.optional or _is_plain_parent(analysis, parent)
         ):
             copied = None if feed is None or author is None else (feed.copied, author)
-            wide = wide_statement(analysis, sources, [term for _, term in owned], found, copied=copied)
+            budget = waits.get(parent.index)
+            terms = [term for _, term in owned]
+            wide = wide_statement(analysis, sources, terms, found, single=budget is not None, copied=copied)
+            if budget is not None and wide is None:
+                why = "is found by columns that can't be kept until then: cast them to text"
+                raise RefusedModelError(analysis.model.name, RefusedError(f"a budget for {parent.table.name}", why))
     return TouchStatement(
         sql=f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} FROM {found}",
         tables=frozenset(source.table for source in sources if source.images),
         looked_up=looked_up,
         wide=wide,
+        budget=budget,
     )
 
 

@@ -7,6 +7,7 @@ indexes is set aside by the caller and rebuilt from the log (`ReplicaMismatchErr
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from projector.compile.functions import register
 from projector.compile.program import Program
 from projector.replica.deferred import CREATE as CREATE_DEFERRED
+from projector.replica.deferred import is_foreign
 
 FORMAT = 4
 PAGE_BYTES = 16 * 1024  # of 4, 8 and 16 KiB the one whose rate fell least with 1,000,000 rows behind it
@@ -137,8 +139,8 @@ def _create(connection: sqlite3.Connection, program: Program, identity: str) -> 
         "INSERT INTO main.replica VALUES (?, ?, ?, 0, 0, 0, 0, NULL)", (FORMAT, program.fingerprint, identity)
     )
     connection.execute("CREATE TABLE main.skipped (log_offset INTEGER PRIMARY KEY)")
-    connection.execute(CREATE_DEFERRED)
-    creates = [table.create() for table in program.tables.values()] + [group.create() for group in program.groups]
+    creates: list[Iterable[str]] = [CREATE_DEFERRED]
+    creates += [table.create() for table in program.tables.values()] + [group.create() for group in program.groups]
     creates.append(program.create_feeds())
     for statement in chain.from_iterable(creates):
         connection.execute(statement)
@@ -149,7 +151,7 @@ def _check(connection: sqlite3.Connection, program: Program, identity: str, path
     built = connection.execute("SELECT format, fingerprint, identity FROM main.replica").fetchone()
     wanted = (FORMAT, program.fingerprint, identity)
     for what, have, want in zip(("format", "set of read models", "log"), built, wanted, strict=True):
-        if have != want:
+        if have != want or (what == "set of read models" and is_foreign(connection, program)):
             connection.close()
             raise ReplicaMismatchError(
                 f"the replica {path} was built for another {what}: it is to be rebuilt from the log"
