@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from command_api.process.access.caller import METRICS
+from command_api.process.consistency import PATTERN
 from projections.values import Kind, ValueType
 from read_api.request import FORWARD, REVERSED, Route
 
@@ -14,14 +15,20 @@ Schema = dict[str, Any]
 TITLE = "Read API"
 VERSION = "1"
 _LSN = {"type": "string", "pattern": "^[0-9A-F]{1,8}/[0-9A-F]{1,8}$", "examples": ["16/B374D848"]}
+_TOKEN = {
+    "type": "string",
+    "pattern": PATTERN,
+    "examples": ["16/B374D848", "16/B374D800;orders@16/B374D848;order_items@16/B374D848"],
+}
 _LAG = (
     "This server's clock minus the commit time of the last covered transaction or heartbeat: an upper bound on how old"
     " the rows are, 0 for those of Postgres. null when the read model has covered nothing yet."
 )
 _COVERED = "The rows show this log position or a later one: it was read before them."
 _AT_LEAST = (
-    "A log position, as a command's or a read's reply carries it. The reply shows it or a later one: the read waits a"
-    " bounded time for the read model to cover it, is then answered from Postgres, and is a 503 when that can't be."
+    "What a command's or a read's reply carries: a log position, with those of tables behind it. The reply shows what it"
+    " says of this read model's tables, or later: the read waits a bounded time for the read model to cover that, is then"
+    " answered from Postgres, and is a 503 when that can't be."
 )
 _SOURCE = {
     "enum": ["read-model", "postgres"],
@@ -136,7 +143,7 @@ def _query_parameters(route: Route) -> list[Schema]:
             "The declared order of the rows, or its reverse.",
         ),
         "page": ({"type": "string"}, "next_page of the reply before, unchanged, with the same path and parameters."),
-        "token": (_LSN, _AT_LEAST + " Instead of the header Consistency-Token."),
+        "token": (_TOKEN, _AT_LEAST + " As the header Consistency-Token; both are honoured."),
     }
     parameters = []
     for name, column in route.parameters.items():
@@ -155,7 +162,7 @@ def _query_parameters(route: Route) -> list[Schema]:
 def _header_parameters() -> list[Schema]:
     wait = {"type": "string", "examples": ["wait=0.5"]}
     return [
-        {"name": "Consistency-Token", "in": "header", "required": False, "schema": _LSN, "description": _AT_LEAST},
+        {"name": "Consistency-Token", "in": "header", "required": False, "schema": _TOKEN, "description": _AT_LEAST},
         {
             "name": "Prefer",
             "in": "header",
@@ -183,7 +190,7 @@ def _reply(route: Route) -> Schema:
         "headers": {
             "Source": {"schema": _SOURCE, "description": "As in the body."},
             "Covered-Lsn": {"schema": _LSN, "description": _COVERED},
-            "Consistency-Token": {"schema": _LSN, "description": _AFTERWARDS},
+            "Consistency-Token": {"schema": _TOKEN, "description": _AFTERWARDS},
             "Lag-Seconds": {"schema": {"type": "number"}, "description": _LAG},
         },
         "content": {"application/json": {"schema": body}},

@@ -1,5 +1,6 @@
-"""The headers that a read takes: ``Consistency-Token: X/X`` and ``Prefer: wait=<seconds>``. Pure.
+"""The headers that a read takes: ``Consistency-Token`` and ``Prefer: wait=<seconds>``. Pure.
 
+Several tokens, in one line or in several, are all to be covered.
 Of Prefer (RFC 7240) only ``wait`` is known, decimals allowed; other preferences are ignored, as the RFC asks.
 """
 
@@ -9,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from command_api.lsn import Lsn
+from command_api.process.consistency import ConsistencyToken, merged
 from read_api.problem import InvalidRequestError
 from read_api.request import parse_token
 
@@ -18,9 +19,9 @@ _WAIT = re.compile(r"wait\s*=\s*(?P<quote>\"?)(?P<seconds>\d{1,6}(\.\d{1,6})?)(?
 
 @dataclass(frozen=True, kw_only=True)
 class Preferences:
-    """token: the position to be covered. wait: the most seconds that the client would wait for it."""
+    """token: what is to be covered. wait: the most seconds that the client would wait for it."""
 
-    token: Lsn | None = None
+    token: ConsistencyToken | None = None
     wait: float | None = None
 
 
@@ -29,15 +30,12 @@ _NONE = Preferences()
 
 def parse_preferences(headers: Iterable[tuple[bytes, bytes]]) -> Preferences:
     """What ASGI's headers (names in lower case) ask for; raises InvalidTokenError, InvalidRequestError."""
-    token: Lsn | None = None
+    token: ConsistencyToken | None = None
     wait: float | None = None
     for name, value in headers:
         if name == b"consistency-token":
-            if token is not None:
-                raise InvalidRequestError(
-                    "Consistency-Token is given twice", hint="give the newest one", field="Consistency-Token"
-                )
-            token = parse_token(value.decode("latin-1").strip())
+            line = parse_token(value.decode("latin-1"))
+            token = line if token is None else merged((token, line))
         elif name == b"prefer":
             for preference in value.decode("latin-1").split(","):
                 wait = _wait(preference.split(";")[0].strip(), wait)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from command_api.lsn import InvalidLsnError, Lsn
+from command_api.process.consistency import ConsistencyToken, InvalidConsistencyTokenError, merged
 from projections.cassandra_table import CassandraTable
 from projections.time_buckets import TimeBucket
 from projections.values import ValueType
@@ -67,21 +67,16 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadRequest:
-    """A query and how its reply is wanted. page: still sealed. token: the position to be covered."""
+    """A query and how its reply is wanted. page: still sealed. token: what is to be covered."""
 
     query: Query
     limit: int
     page: str | None = None
-    token: Lsn | None = None
+    token: ConsistencyToken | None = None
 
-    def with_token(self, token: Lsn) -> ReadRequest:
-        """The same with the token of a header; raises InvalidRequestError when the URL has one too."""
-        if self.token is not None:
-            raise InvalidRequestError(
-                "the token is given in the URL and in the header Consistency-Token",
-                hint="give it once", field="token",
-            )  # fmt: skip
-        return replace(self, token=token)
+    def with_token(self, token: ConsistencyToken) -> ReadRequest:
+        """The same with the token of a header, beside that of the URL: both are to be covered."""
+        return replace(self, token=token if self.token is None else merged((self.token, token)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,11 +209,11 @@ class Route:
         return int(text)
 
 
-def parse_token(text: str) -> Lsn:
-    """The position of a consistency token; raises InvalidTokenError."""
+def parse_token(text: str) -> ConsistencyToken:
+    """The token of one or several consistency tokens; raises InvalidTokenError."""
     try:
-        return Lsn.parse(text)
-    except InvalidLsnError as error:
+        return ConsistencyToken.parse_list(text)
+    except InvalidConsistencyTokenError as error:
         raise InvalidTokenError(
             f"the consistency token {error}",
             hint="send the token of a command's reply unchanged, as 16/B374D848", field="Consistency-Token",

@@ -12,7 +12,7 @@ declared select(). Those rows may be newer than the token, up to the position `s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -20,14 +20,17 @@ from typing import Any
 import msgspec
 
 from command_api.lsn import Lsn
+from command_api.process.consistency import ConsistencyToken, merged
 from projections.cassandra_table import cassandra_table
 from read_api.buckets import BucketWalk
 from read_api.continuation import key_of, read_key, rest
 from read_api.cql import Shape, select_statement
 from read_api.fallback import Fallback, FallbackError
+from read_api.feed import FeedReader
 from read_api.freshness import Freshness, Position
-from read_api.paging import Page, PageSeal
-from read_api.problem import NotCoveredError, ProblemError, StoreUnavailableError
+from read_api.paging import Page, PageSeal, foreign_page
+from read_api.problem import NotCoveredError, NotStoredError, ProblemError, StoreUnavailableError
+from read_api.rebuilds import Rebuilds
 from read_api.rendering import RowRenderer
 from read_api.request import Query, ReadRequest, Route
 from read_api.source_query import SourceQuery
@@ -58,7 +61,7 @@ class Reply:
     body: bytes
     source: Source
     covered: Lsn
-    token: Lsn
+    token: ConsistencyToken
     lag_seconds: float | None
     count: int
 
@@ -81,7 +84,11 @@ _BEGINNING = Page(covered=Lsn(0))
 
 
 class Reader:
-    """Reads one read model. fallback, source: Postgres and this read model's SQL there; None asks Postgres never."""
+    """Reads one read model.
+
+    fallback, source: Postgres and this read model's SQL there; None asks Postgres never.
+    tables: its source tables; a token waits for what it says of them.
+    """
 
     def __init__(
         self,
@@ -91,6 +98,7 @@ class Reader:
         seal: PageSeal,
         fallback: Fallback | None = None,
         source: SourceQuery | None = None,
+        tables: Collection[str] = (),
     ) -> None:
         self.route = route
         self._name = route.table.name
@@ -99,18 +107,22 @@ class Reader:
         self._seal = seal
         self._fallback = fallback
         self._source = source
+        self._tables = tables
         self._render = RowRenderer(route.table.columns)
         self._statements: dict[Shape, str] = {}
-        self._index: str | None = None
+        self._feed = feed
+        self._rebuilds = rebuilds
+        self._also = feed.also if feed is not None else ()  # read models whose positions count too
         self._walk: BucketWalk | None = None
         if route.bucket is not None:
-            self._index = route.bucket.index.name
+            self._also = (route.bucket.index.name,)
             index = cassandra_table(route.bucket.index, route.table.keyspace)
             self._walk = BucketWalk(store, route.table, route.bucket, index)
 
     async def read(self, request: ReadRequest, bound: float) -> Reply:
         """The reply to a request, waiting at most `bound` seconds for its token; raises ProblemError."""
-        query, token, page = request.query, request.token, _BEGINNING
+        query, page = request.query, _BEGINNING
+        token = request.token.position(self._tables) if request.token is not None else None
         if request.page is not None:
             page = self._seal.open(request.page, query)
             token = max(page.covered, token or page.covered)
@@ -118,7 +130,11 @@ class Reader:
         try:
             # Who has just waited in vain and was answered by Postgres is not made to wait again at each page.
             answer = await self._from_read_model(request, page, after, token, 0.0 if page.postgres else bound)
-        except (NotCoveredError, StoreUnavailableError) as problem:
+        except (NotCoveredError, StoreUnavailableError, NotStoredError) as problem:
+            if isinstance(problem, NotStoredError):
+                token = max(token or problem.covered, problem.covered)
+                if problem.reader and self._rebuilds is not None:
+                    self._rebuilds.ask(self._name, *query.partition)
             if token is None or self._fallback is None or self._source is None:
                 raise
             answer = await self._from_postgres(self._fallback, self._source, request, after, token, problem)
@@ -141,7 +157,7 @@ class Reader:
             body=_encode(body),
             source=answer.source,
             covered=answer.covered,
-            token=answer.token,
+            token=self._shown(answer.token, request.token),
             lag_seconds=answer.lag_seconds,
             count=len(answer.rows),
         )
@@ -152,7 +168,9 @@ class Reader:
         position = await self._position(token, bound)
         query = request.query
         state: bytes | None
-        if after is None or page.state is not None:
+        if self._feed is not None:
+            rows, state, more = await self._merged(self._feed, request, page, after, position)
+        elif after is None or page.state is not None:
             found = await self._rows(query, request.limit, page.state)
             rows, state, more = found.rows, found.state, found.state is not None
         else:
@@ -167,6 +185,20 @@ class Reader:
             more=more,
             state=state,
         )
+
+    async def _merged(
+        self, feed: FeedReader, request: ReadRequest, page: Page, after: Sequence[Any] | None, position: Position
+    ) -> tuple[Sequence[tuple[Any, ...]], bytes, bool]:
+        try:
+            read = 0 if page.state is None else int(page.state)
+        except ValueError as error:
+            raise foreign_page() from error
+        try:
+            found = await feed.read(request.query, request.limit, after, read)
+        except NotStoredError as problem:
+            problem.covered = position.lsn
+            raise
+        return found.rows, b"%d" % found.read, found.more
 
     async def _after(self, query: Query, after: Sequence[Any], limit: int) -> tuple[list[tuple[Any, ...]], bool]:
         """At most `limit` rows after a key, and whether there may be more."""
@@ -183,14 +215,14 @@ class Reader:
         return rows, False
 
     async def _position(self, token: Lsn | None, bound: float) -> Position:
-        """What is covered: by the rows, and by the index that says in which buckets they are."""
+        """What is covered: by the rows, and by the read models that say where they are, or have some of them."""
         loop = asyncio.get_running_loop()
         until = loop.time() + bound
         position = await self._freshness.at_least(self._name, token, bound)
-        if self._index is None:
-            return position
-        of_index = await self._freshness.at_least(self._index, token, max(0.0, until - loop.time()))
-        return min(position, of_index, key=lambda one: one.lsn)
+        for name in self._also:
+            other = await self._freshness.at_least(name, token, max(0.0, until - loop.time()))
+            position = min(position, other, key=lambda one: one.lsn)
+        return position
 
     async def _rows(self, query: Query, limit: int, state: bytes | None) -> Rows:
         if self._walk is not None:
@@ -218,6 +250,11 @@ class Reader:
             lag_seconds=0.0,
             more=found.more,
         )
+
+    def _shown(self, lsn: Lsn, asked: ConsistencyToken | None) -> ConsistencyToken:
+        """Both the request's token and what its reply has shown: a client that keeps the newest token forgets nothing."""
+        shown = ConsistencyToken.of(self._tables, lsn)
+        return shown if asked is None else merged((asked, shown))
 
     def statement(self, shape: Shape) -> str:
         """The CQL of a shape of query."""

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from command_api.process.settings import Settings
 from projections.cassandra_table import POSITIONS
 from projections.read_model import ReadModel
+from projections.source_tables import source_tables
 from read_api.cql import Shape
 from read_api.declared import routes_of
 from read_api.fallback import Fallback
+from read_api.feed import FeedReader
 from read_api.freshness import Freshness, Position, PositionRow, covered
 from read_api.metrics import Metrics
 from read_api.paging import PageSeal
+from read_api.rebuilds import Rebuilds
 from read_api.rows import Reader
 from read_api.source_query import SourceQuery
 from read_api.store import Store
@@ -34,8 +37,9 @@ class ReadService:
         seal = PageSeal(f"{settings.cassandra.keyspace}\0{settings.projector.projection}".encode())
         self.fallback = Fallback(settings, self.metrics.fell_back) if settings.read_api.fallback_connections else None
         sources = {model.name: SourceQuery(model) for model in models}
+        tables = {model.name: source_tables(model) for model in models}
         self.readers = {
-            name: Reader(route, self.store, self.freshness, seal, self.fallback, sources[name])
+            name: Reader(route, self.store, self.freshness, seal, self.fallback, sources[name], tables[name])
             for name, route in self.routes.items()
         }
         self._projection, self._epoch = settings.projector.projection, settings.projector.epoch
@@ -48,11 +52,14 @@ class ReadService:
         if self.fallback is not None:
             await self.fallback.start()
         forward = (reader.statement(Shape()) for reader in self.readers.values())  # an index is a read model too
-        await self.store.start((self._select_positions, *forward))
+        merged = (statement for feed in self._feeds.values() for statement in feed.statements)
+        await self.store.start((self._select_positions, *forward, *merged))
 
     async def stop(self) -> None:
         """Close the connections."""
         await self.freshness.stop()
+        if self.rebuilds is not None:
+            await self.rebuilds.stop()
         if self.fallback is not None:
             await self.fallback.stop()
         await self.store.stop()

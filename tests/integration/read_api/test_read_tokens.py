@@ -127,3 +127,27 @@ def test_rows_are_never_older_than_the_position_they_are_shown_under(place: Plac
     finally:
         stop.set()
         writer.join()
+
+
+def test_a_read_model_waits_only_for_its_own_tables(place: Place) -> None:
+    place.insert(ONE, [("a", 1)])
+    place.cover(ONE, 100)
+
+    async def check() -> None:
+        async with serving(place.settings) as get:
+            other = {"Consistency-Token": "0/64;orders@0/FFFF"}
+            began = time.perf_counter()
+            reply = await get("/read/one/a", headers=other)
+            assert reply.status_code == 200, reply.text
+            assert time.perf_counter() - began < 1.0
+            # Whoever keeps the newest token only keeps what the one before asked for.
+            assert reply.headers["consistency-token"] == "0/64;orders@0/FFFF"
+            assert (await get("/read/one/a")).headers["consistency-token"] == "0/0;all_values@0/64"
+            for headers in (
+                [("Consistency-Token", "0/65"), ("Consistency-Token", "0/1")],
+                [("Consistency-Token", "0/1, 0/2;all_values@0/65")],
+            ):
+                problem = refusal(await get("/read/one/a", headers=[*headers, ("Prefer", "wait=0")]), 503)
+                assert problem["token"] == "0/65"
+
+    asyncio.run(check())

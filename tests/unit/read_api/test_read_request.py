@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, DateTime, Integer, MetaData, Table, Text, Uuid, select
 from sqlalchemy import Date as SqlDate
 
-from command_api.lsn import Lsn
+from command_api.process.consistency import ConsistencyToken
 from projections.cassandra_table import cassandra_table
 from projections.read_model import ReadModel, descending
 from read_api.cql import Shape, select_statement
@@ -84,9 +84,10 @@ def test_the_statement_of_a_range_in_reverse() -> None:
 
 def test_limit_page_and_token() -> None:
     request = ROUTE.parse(KEY, b"limit=7&page=abc&token=16/B374D848")
-    assert (request.limit, request.page, request.token) == (7, "abc", Lsn.parse("16/B374D848"))
-    with pytest.raises(InvalidRequestError, match="URL and in the header"):
-        request.with_token(Lsn(1))
+    assert (request.limit, request.page) == (7, "abc")
+    assert str(request.token) == "16/B374D848"
+    both = request.with_token(ConsistencyToken.parse("0/1;posts@17/0")).token
+    assert str(both) == "16/B374D848;posts@17/0"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from command_api.lsn import Lsn
+from command_api.process.consistency import ConsistencyToken
 from command_api.process.settings import Settings
 from projections import READ_MODELS
 from projections.values import Kind, ValueType
@@ -23,7 +23,11 @@ ROUTES = routes_of(Settings(), READ_MODELS)
     ("headers", "expected"),
     [
         ([], Preferences()),
-        ([(b"consistency-token", b" 16/B374D848 ")], Preferences(token=Lsn.parse("16/B374D848"))),
+        ([(b"consistency-token", b" 16/B374D848 ")], Preferences(token=ConsistencyToken.parse("16/B374D848"))),
+        (
+            [(b"consistency-token", b"0/1;orders@0/9, 0/3;users@0/4"), (b"consistency-token", b"0/2;orders@0/8")],
+            Preferences(token=ConsistencyToken.parse("0/3;orders@0/9;users@0/4")),
+        ),
         ([(b"prefer", b"wait=2")], Preferences(wait=2.0)),
         ([(b"prefer", b'respond-async, Wait="0.25"; foo=1')], Preferences(wait=0.25)),
         ([(b"prefer", b"wait=1, wait=5")], Preferences(wait=1.0)),
@@ -40,7 +44,7 @@ def test_preferences(headers: list[tuple[bytes, bytes]], expected: Preferences) 
         ([(b"consistency-token", b"now")], InvalidTokenError),
         ([(b"consistency-token", b"")], InvalidTokenError),
         ([(b"consistency-token", b"\xff")], InvalidTokenError),
-        ([(b"consistency-token", b"0/1"), (b"consistency-token", b"0/2")], InvalidRequestError),
+        ([(b"consistency-token", b"0/1"), (b"consistency-token", b"0/2,")], InvalidTokenError),
         ([(b"prefer", b"wait=soon")], InvalidRequestError),
         ([(b"prefer", b"wait=-1")], InvalidRequestError),
     ],
