@@ -93,9 +93,10 @@ class Publisher:
         Records are handed to the producer in batches, at the latest by `service`: one hand-over costs a lock and a
         wake-up of its thread, however many records it holds.
         """
-        self._batch_bytes += len(value)
-        self._batch.append({"value": value, "key": key})
-        if len(self._batch) >= BATCH_RECORDS or self._batch_bytes >= BATCH_BYTES:
+        batch = self._batch
+        batch.append({"value": value, "key": key})
+        self._batch_bytes = size = self._batch_bytes + len(value)
+        if len(batch) >= BATCH_RECORDS or size >= BATCH_BYTES:
             self._hand_over()
 
     def mark(self, lsn: int) -> None:
@@ -149,12 +150,13 @@ class Publisher:
 
     def _hand_over(self) -> None:
         """Give the batch to the producer, in order and whole; waits while its queue is full."""
-        batch, self._batch, self._batch_bytes = self._batch, [], 0
-        for record in batch:
-            if len(record["value"]) > self._largest:
+        batch, size = self._batch, self._batch_bytes
+        self._batch, self._batch_bytes = [], 0
+        if size > self._largest:
+            largest = max(len(record["value"]) for record in batch)
+            if largest > self._largest:
                 raise SetupError(
-                    f"a record of {len(record['value'])} bytes is larger than kafka.max_message_bytes allows",
-                    hint=_RAISE_LIMIT,
+                    f"a record of {largest} bytes is larger than kafka.max_message_bytes allows", hint=_RAISE_LIMIT
                 )
         while True:
             try:

@@ -212,8 +212,9 @@ class Transactions:
         if self._skipping or not self._order:
             self._skipping = False
             return 0
+        relations = self._relations
         counts = [
-            (envelope.MESSAGES if oid == _MESSAGES else self._relations[oid].table_json, count)
+            (envelope.MESSAGES if oid == _MESSAGES else relations[oid].table_json, count)
             for oid, count in self._counts.items()
         ]
         identifier = b"%d:%d" % (self._xid, end_lsn)
