@@ -41,7 +41,8 @@ class Rules:
 
     timestamp_of: a batch's timestamp from the commits of its transactions. early_commit: the replica commits before the
     writes are acknowledged. changed_only: only columns that differ from the last row are written. hold_back: what is put
-    aside holds back the published position. assembler: what makes
+    aside holds back the published position. durable: what is put aside survives a crash. alone: what had a budget is
+    written as single columns. assembler: what makes
     transactions of records, from a position on.
     """
 
@@ -49,6 +50,8 @@ class Rules:
     early_commit: bool = False
     changed_only: bool = False
     hold_back: bool = True
+    durable: bool = True
+    alone: bool = False
     assembler: Callable[[int], Assembler] = Assembler
 
 
@@ -72,6 +75,7 @@ class Models:
         self.models = tuple(models)
         self._most_keys = most_keys
         self.program = change(compile_models(models))
+        self.timed = any(statement.budget for model in self.program.models for statement in model.touch)
         self._spare: list[Replica] = []
         self.tables = tuple(
             {table.name: table for m in self.program.models for table in m.analysis.source_tables()}.values()
@@ -144,6 +148,7 @@ class Worker:
         self._in_batch = False
         self._end = Position()
         self._silent_below = world.published
+        self._clock = 1e9
         self._restart()
 
     def close(self) -> None:
@@ -162,10 +167,16 @@ class Worker:
         """kill -9: pending writes never leave, the replica's open transaction is rolled back."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+        if not self._rules.durable:
+            self._connection.execute("DELETE FROM main.deferred")
+        if self._world.models.timed and self._rng.random() < 0.2:
+            self._clock += self._rng.choice((-1_000_000, 1_000_000))  # a machine that was set right
         self._restart()
 
     def advance(self) -> bool:
         """Do one thing: begin a batch, send one write, or commit. False when there is nothing left to do."""
+        if self._world.models.timed:
+            self._clock += self._rng.choice((0, 0, 1, 3))
         if self._pending:
             self._world.apply(self._pending.pop())
         elif self._in_batch:
@@ -173,7 +184,7 @@ class Worker:
         elif self._step.deferred.waiting and self._rng.random() < 0.5:
             self._slice()
         else:
-            return self._begin() or self._slice()
+            return self._begin() or self._slice() or self._step.deferred.any
         return True
 
     def drain(self) -> None:
@@ -184,6 +195,7 @@ class Worker:
     def _take(self, replica: Replica) -> None:
         self._replica = replica
         self._connection, self._step = replica
+        self._step.deferred.clock = lambda: self._clock
 
     def _restart(self) -> None:
         position = read_position(self._connection)
@@ -241,6 +253,8 @@ class Worker:
         self._end, self._in_batch = self._position, True
         if self._position.lsn > self._silent_below:
             self._pending = self._writes(self._position.lsn)
+        if self._rules.alone:
+            self._pending = [self._alone(write) for write in self._pending]
         return True
 
     def _writes(self, timestamp: int) -> list[Write]:
@@ -266,6 +280,13 @@ class Worker:
         if before is None:
             return Write(at, row, timestamp, False)
         return Write(at, key, timestamp, False, {i: v for i, v in enumerate(others) if v != before[i]})
+
+    def _alone(self, write: Write) -> Write:
+        """The cells of a whole row that have a budget, without the rest."""
+        model = self._world.models.program.models[write.model].model
+        others = [name for name in model.columns if name not in model.key]
+        cells = {at: write.row[len(model.key) + at] for at, name in enumerate(others) if name in model.budgets}
+        return write if write.delete else write._replace(row=write.row[: len(model.key)], cells=cells)
 
     def _commit(self) -> None:
         if not self._rules.early_commit:
