@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -28,6 +28,7 @@ from read_api.request import Query
 from read_api.source_query import SourceQuery
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+T = TypeVar("T")
 
 _CONNECT_S = "2"
 _RECONNECT_S = 2.0  # then the next request starts afresh: the pool's own back-off has no ceiling
@@ -35,6 +36,7 @@ _QUEUE = 4  # requests that wait for each connection; more would wait longer tha
 _STOP_S = 2.0
 _REST_S = 1.0  # after a wait in vain nobody else waits
 _FLUSHED = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint"
+_EXPLAIN = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
 _SESSION = """
     SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO,YMD', false),
            set_config('IntervalStyle', 'postgres', false), set_config('extra_float_digits', '1', false),
@@ -55,6 +57,20 @@ class SourceRows:
     rows: Sequence[tuple[Any, ...]]
     seen: Lsn
     more: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """What Postgres did for a query.
+
+    rows: in the form of Cassandra's driver. seconds: from the statement sent to its last row received. text: the statement
+    with its values, to be pasted into psql. plan: the object of EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON), of another run.
+    """
+
+    rows: Sequence[tuple[Any, ...]]
+    seconds: float
+    text: str
+    plan: Mapping[str, Any]
 
 
 class Fallback:
@@ -96,6 +112,14 @@ class Fallback:
         """Close every connection."""
         await self._pool.close(timeout=_STOP_S)
 
+    async def say(self, prefix: str, content: str) -> None:
+        """Write a logical message into Postgres's log; raises FallbackError."""
+        try:
+            async with asyncio.timeout(self._timeout_s), self._pool.connection() as connection:
+                await connection.execute("SELECT pg_logical_emit_message(true, %s, %s)", [prefix, content])
+        except (PoolTimeout, TimeoutError, psycopg.Error) as error:  # TooManyRequests is one of psycopg's
+            raise FallbackError(f"a message could not be written: {type(error).__name__}") from error
+
     async def read(
         self, source: SourceQuery, query: Query, *, limit: int, after: Sequence[Any] | None, token: Lsn
     ) -> SourceRows:
@@ -111,18 +135,40 @@ class Fallback:
             self._told(query.model, time.perf_counter() - began, answered)
         return found
 
+    async def explain(self, source: SourceQuery, query: Query, *, limit: int) -> Explained:
+        """Run the query, then its plan, under the same bounds as `read`; raises FallbackError."""
+        text, parameters = source.select(query, limit=limit)
+
+        async def work(connection: Connection) -> Explained:
+            began = time.perf_counter()
+            rows = await (await connection.execute(text.encode(), parameters, prepare=False)).fetchall()
+            seconds = time.perf_counter() - began
+            cursor = await connection.execute(_EXPLAIN + text.encode(), parameters, prepare=False)
+            plan = await cursor.fetchone()
+            assert plan is not None
+            shown = psycopg.AsyncClientCursor(connection).mogrify(text.encode(), parameters)
+            return Explained(rows=source.finish(rows), seconds=seconds, text=shown, plan=plan[0][0])
+
+        return await self._on_connection(work)
+
     async def _run(self, text: str, parameters: Sequence[Any], token: Lsn) -> tuple[list[tuple[Any, ...]], Lsn]:
+        async def work(connection: Connection) -> tuple[list[tuple[Any, ...]], Lsn]:
+            if await _flushed(connection) < token:
+                raise FallbackError("Postgres has not written the token's position: it is another server's")
+            cursor = await connection.execute(text.encode(), parameters)
+            rows = await cursor.fetchall()
+            return rows, await _flushed(connection)
+
+        return await self._on_connection(work)
+
+    async def _on_connection(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         if loop.time() < self._resting_until:
             raise FallbackError("no connection to Postgres a moment ago")
         try:
             # The statement's own time-out ends it in the server; this one is for a network that lost it.
             async with asyncio.timeout(2 * self._timeout_s + 1), self._pool.connection() as connection:
-                if await _flushed(connection) < token:
-                    raise FallbackError("Postgres has not written the token's position: it is another server's")
-                cursor = await connection.execute(text.encode(), parameters)
-                rows = await cursor.fetchall()
-                return rows, await _flushed(connection)
+                return await work(connection)
         except TooManyRequests:
             raise FallbackError("as many reads as allowed are waiting for Postgres already") from None
         except PoolTimeout:

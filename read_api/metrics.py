@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from read_api.freshness import NOTHING, Position
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 NO_MODEL = "none"  # a request for no known model: its name is a client's text and must not become a label
@@ -27,6 +31,19 @@ class Metrics:
         self.lag = Gauge(
             "read_api_lag_seconds", "Lag of the last reply, by read model", ["model"], registry=self.registry
         )
+        self.model_lag = Gauge(
+            "read_api_model_lag_seconds",
+            "Now minus the commit time of what the read model covers, as this process knows it; none before anything is",
+            ["read_model"],
+            registry=self.registry,
+        )
+        self.model_covered = Gauge(
+            "read_api_model_covered_lsn",
+            "Log position that the read model covers",
+            ["read_model"],
+            registry=self.registry,
+        )
+        self._positions: Mapping[str, Position] = {}
         self.waits = Histogram(
             "read_api_token_wait_seconds",
             "Time that requests waited for their token, by read model; those that did not wait are not counted",
@@ -57,6 +74,18 @@ class Metrics:
             ["read_model"],
             registry=self.registry,
         )
+
+    def covers(self, positions: Mapping[str, Position]) -> None:
+        """Remember positions: from then on their lag is that of the moment of the scrape, also while no newer can be read."""
+        self._positions = positions
+        for name, position in positions.items():
+            if position.committed_at is not None:
+                self.model_lag.labels(name).set_function(lambda name=name: self._lag(name))  # type: ignore[misc]
+                self.model_covered.labels(name).set(position.lsn)
+
+    def _lag(self, name: str) -> float:
+        lag = self._positions.get(name, NOTHING).lag_seconds()
+        return float("nan") if lag is None else lag
 
     def waited(self, model: str, seconds: float, covered: bool) -> None:
         """A request of `model` waited for its token; `covered` is False when the bound came first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -82,7 +83,11 @@ def operations_app(service: ReadService) -> _Operations:
 
     @app.get("/metrics")
     async def exposition() -> Response:
-        """Prometheus metrics."""
+        """Prometheus metrics; the positions as of now, or the last known while Cassandra is away."""
+        with contextlib.suppress(ProblemError, TimeoutError):
+            async with asyncio.timeout(_READY_SECONDS):
+                positions = await service.freshness.positions()
+            service.metrics.covers({name: positions[name] for name in service.routes if name in positions})
         return Response(service.metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
     return app
