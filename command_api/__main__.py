@@ -1,5 +1,5 @@
 """``command-api``: serve the write side, migrate its database, keep its months, print its OpenAPI document, purge
-old keys."""
+old idempotency keys, mint a token."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from command_api import idempotency, months
 from command_api.database import Connection
 from command_api.migrations.apply import MigrationError
 from command_api.migrations.apply import migrate as apply_migrations
+from command_api.process.access.errors import KeysError
+from command_api.process.access.mint import mint
 from command_api.process.logging import configure_logging, get_logger, mask_text
 from command_api.process.postgres_login import LoginError
 from command_api.process.settings import Settings
@@ -62,7 +64,7 @@ def serve(log_level: LogLevel = "info") -> None:
     settings = _settings(log_level)
     try:
         run_server(settings)
-    except (BindError, LoginError, psycopg.ProgrammingError) as error:
+    except (BindError, KeysError, LoginError, psycopg.ProgrammingError) as error:
         raise _fail(str(error)) from None
 
 
@@ -92,6 +94,23 @@ def openapi() -> None:
 
     json.dump(create_app(_settings("warning")).openapi(), sys.stdout, indent=2)
     sys.stdout.write("\n")
+
+
+@app.command("mint-token")
+def mint_token(
+    subject: Annotated[str, typer.Option(help="Who asks, as a user's id.")],
+    scope: Annotated[str, typer.Option(help="What they may, names with spaces between.")] = "read:* command:*",
+    minutes: Annotated[float, typer.Option(min=0.1, max=1_440, help="How long.")] = 60,
+    kid: Annotated[str | None, typer.Option(help="The secret to sign with; by default the last.")] = None,
+) -> None:
+    """Print a bearer token for development, signed with a secret of LOCKSTEP_AUTH__HS256_SECRETS.
+
+    Example: `command-api mint-token --subject 01938d7e-5c3a-7b4e-9f00-3a5b1c2d4e6f --scope 'read:* command:orders'`
+    """
+    try:
+        typer.echo(mint(_settings("warning").auth, subject=subject, scopes=scope, seconds=minutes * 60, kid=kid))
+    except KeysError as error:
+        raise _fail(str(error)) from None
 
 
 @app.command("months")

@@ -1,6 +1,6 @@
 """The write side over HTTP: a route for each command, and each reply with its consistency token.
 
-    request ─▶ observe ─▶ intake ─▶ route: validated command ─▶ execute ─▶ commands/<domain> ─▶ token ─▶ reply
+    request ─▶ observe ─▶ entrance ─▶ intake ─▶ route: validated command ─▶ execute ─▶ commands/<domain> ─▶ token ─▶ reply
 
 The commands' routes are in `command_api.routes`; here are those of operations, and what all routes stand in.
 """
@@ -20,13 +20,18 @@ from pydantic.json_schema import models_json_schema
 
 from command_api import problems
 from command_api.database import Database
+from command_api.entrance import Entrance
 from command_api.execute import Executor
 from command_api.intake import Intake
 from command_api.observe import Metrics, Observe
+from command_api.process.access.caller import METRICS, Kind
+from command_api.process.access.gate import PUBLIC, Gate
+from command_api.process.access.keys import keys_of
 from command_api.process.settings import Settings
 from command_api.routes import ROUTERS
 
 router = APIRouter()
+_METRICS = "/metrics"
 
 
 @router.get("/healthz", tags=["operations"])
@@ -43,14 +48,22 @@ async def readyz(request: Request) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@router.get("/metrics", tags=["operations"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    _METRICS,
+    tags=["operations"],
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **problems.documented(401, 403)},
+)
 async def metrics(request: Request) -> Response:
     """Prometheus's text format."""
     return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application; it connects when it starts, in the background, so it may start before its database."""
+    """The application; it connects when it starts, in the background, so it may start before its database.
+
+    Raises KeysError.
+    """
     own = settings.command_api
     database = Database(
         settings.postgres.command_api.get_secret_value(), pool_size=own.pool_size, timeout_ms=own.timeout_ms
@@ -79,7 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
     for each in (*ROUTERS, router):
         app.include_router(each)
     problems.install(app)
-    app.add_middleware(Intake, max_body_bytes=own.max_body_bytes)
+    app.add_middleware(Intake, max_body_bytes=own.max_body_bytes, timeout_s=settings.http.body_timeout_ms / 1000)
+    app.add_middleware(Entrance, gate=Gate(keys_of(settings.auth)), max_body_bytes=own.max_body_bytes)
     app.add_middleware(Observe, metrics=app.state.metrics)  # the last added is the outermost
     app.openapi = partial(_openapi, app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
@@ -92,5 +106,15 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             [(problems.Problem, "serialization")], ref_template="#/components/schemas/{model}"
         )
         schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+        _secure(schema)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _secure(schema: dict[str, Any]) -> None:
+    """The names beside a bearer token are the scopes that it needs; that of everybody's commands is not among them."""
+    schema["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            scope = METRICS if path == _METRICS else f"{Kind.COMMAND}:{operation['tags'][0]}"
+            operation["security"] = [] if path in PUBLIC else [{"bearer": [scope]}]

@@ -1,7 +1,8 @@
 """What can go wrong with a command: values that say what, where and what to do; `problems.py` is how HTTP prints them.
 
 CommandApiError
-├── BadRequestError          400, 404 and 405 of paths, 413, 415: the request itself is malformed; nothing was looked up
+├── BadRequestError          400, 404 and 405 of paths, 408, 413, 415: the request itself is malformed; nothing was looked up
+├── RefusedAccessError       400, 401, 403   who asks is not known, or may not do this; nothing was looked up but an owner
 ├── InvalidCommandError      422             a value that no state of the database could make acceptable
 │   └── KeyReusedError       422             an Idempotency-Key that already stands for another request
 ├── RefusedError                             decided by what the database holds; a key remembers it like a success
@@ -17,6 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from command_api.process.access.errors import AccessError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,7 @@ class CommandApiError(Exception):
 _REQUEST_KINDS = {
     404: ("no-such-path", "No such path"),
     405: ("method-not-allowed", "Method not allowed"),
+    408: ("request-timeout", "Request timeout"),
     413: ("too-large", "Body too large"),
     415: ("unsupported-media-type", "Unsupported media type"),
 }
@@ -63,6 +67,14 @@ class BadRequestError(CommandApiError):
         super().__init__(detail, hint=hint)
         self.status = status
         self.kind, self.title = _REQUEST_KINDS.get(status, ("bad-request", "Malformed request"))
+
+
+class RefusedAccessError(CommandApiError):
+    """What `command_api.process.access` said, as this API says it."""
+
+    def __init__(self, error: AccessError) -> None:
+        super().__init__(error.detail, hint=error.hint)
+        self.status, self.kind, self.title, self.headers = error.status, error.kind, error.title, error.headers
 
 
 class InvalidCommandError(CommandApiError):

@@ -6,6 +6,8 @@ counted as it arrives; nothing beyond the limit is kept.
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,11 +16,12 @@ from command_api.problems import response_of
 
 
 class Intake:
-    """Answers 413, 415 or 400 itself; otherwise `app` receives the body in one message."""
+    """Answers 408, 413, 415 or 400 itself; otherwise `app` receives the body in one message."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, timeout_s: float = 10.0) -> None:
         self._app = app
         self._limit = max_body_bytes
+        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -28,14 +31,20 @@ class Intake:
         headers = Headers(scope=scope)
         try:
             self._check_length(headers)
-            body = await self._read(receive)
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    body = await self._read(receive)
+            except TimeoutError:
+                raise BadRequestError(
+                    f"the body did not come within {self._timeout_s:g} s", hint="send it whole", status=408
+                ) from None
             if body is None:
                 return  # the client has gone
             if body:
                 _check_media_type(headers)
         except BadRequestError as error:
-            # The rest of an oversized body is not read: the connection can't carry another request.
-            close = {"Connection": "close"} if error.status == 413 else {}
+            # The rest of such a body is not read: the connection can't carry another request.
+            close = {"Connection": "close"} if error.status in (408, 413) else {}
             await response_of(error, close)(scope, receive, send)
             return
         sent = False

@@ -167,7 +167,10 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _DESCRIPTIONS = {
     400: "The request or a header is malformed.",
+    401: "No bearer token, or one that does not count: WWW-Authenticate says which.",
+    403: "The token's scopes do not cover the command, or it is somebody else's.",
     404: "What the command is about does not exist.",
+    408: "The body did not come in time.",
     409: "The current state forbids the command.",
     412: "If-Match names another version.",
     413: "The body is too large.",

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 import uvicorn
 
 from command_api.app import create_app
+from command_api.process.access.exposure import check_exposure, say_open
+from command_api.process.http import bounded
 from command_api.process.logging import get_logger
 from command_api.process.postgres_login import logged_in
 from command_api.process.settings import Settings
 
 _log = get_logger(__name__)
-_DRAIN_S = 10  # what a request may still take after SIGTERM
 _DATABASE_S = 60  # what the database may take to come up; then a supervisor should see that nothing works
 
 
@@ -29,7 +30,12 @@ class BindError(Exception):
 
 
 class Server(uvicorn.Server):
-    """Says where it listens, also when the port was the system's choice (0); ends with code 0 when told to stop."""
+    """Says where it listens, also when the port was the system's choice (0); ends with code 0 when told to stop.
+
+    open: whether it lets everybody in, which it then says too.
+    """
+
+    open = False
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -50,24 +56,31 @@ class Server(uvicorn.Server):
             host, port = sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             _log.info("listening", url=f"http://{shown}:{port}", host=host, port=port)
+            if self.open:
+                say_open(host)
 
 
 def prepare(settings: Settings) -> tuple[Server, socket.socket]:
-    """A server that is not running yet, and the socket for its `run`, bound already. Raises BindError."""
+    """A server that is not running yet, and the socket for its `run`, bound already. Raises BindError, KeysError."""
     own = settings.command_api
+    open_ = check_exposure(settings.auth, own.host, "LOCKSTEP_COMMAND_API__HOST")
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=_DRAIN_S,
+        http=bounded(settings.http),
+        timeout_keep_alive=settings.http.keep_alive_s,
+        timeout_graceful_shutdown=settings.process.stop_s,
     )
-    return Server(config), _bound(own.host, own.port)
+    server = Server(config)
+    server.open = open_
+    return server, _bound(own.host, own.port)
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then answer what has been received and return. Raises BindError, LoginError."""
+    """Serve until SIGTERM or SIGINT, then answer what has been received and return. Raises BindError, KeysError, LoginError."""
     server, listener = prepare(settings)
     with listener:
         logged_in(

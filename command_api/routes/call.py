@@ -7,7 +7,9 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request, Response
 
 from command_api import idempotency, problems, replies
+from command_api.acting import Acting
 from command_api.commands.fields import Command
+from command_api.entrance import CALLER
 from command_api.errors import BadRequestError
 from command_api.execute import Executor, Work
 from command_api.idempotency import Key
@@ -18,10 +20,17 @@ _TOKEN_HEADER = "Consistency-Token"  # noqa: S105  a header's name
 
 
 class Call:
-    """One request's headers, and the way to carry out its command. expected: what If-Match asks for."""
+    """One request's headers, and the way to carry out its command. expected: what If-Match asks for.
+
+    Raises RefusedAccessError when the caller may not, here or in `run`.
+    """
 
     def __init__(self, request: Request, key: str | None, if_match: str | None) -> None:
         self._request = request
+        route = request.scope["route"]
+        self._acting = Acting(
+            getattr(request.state, CALLER), f"{request.method} {route.path}", route.tags[0], request.path_params
+        )
         self._key = idempotency.parse_key(key)
         self._if_match = if_match
         self.expected: IfMatch = parse(if_match)
@@ -30,7 +39,8 @@ class Call:
         """Carry out `work`, made of `command`, and reply."""
         executor: Executor = self._request.app.state.executor
         metrics: Metrics = self._request.app.state.metrics
-        reply = await executor.run(work, self._keyed(command))
+        self._acting.look(command)
+        reply = await executor.run(self._acting.around(work), self._keyed(command))
         if reply.repeated:
             metrics.repeated.inc()
         stored, token = reply.stored, str(reply.token)
@@ -43,7 +53,8 @@ class Call:
         if self._key is None:
             return None
         body = b"" if command is None else command.model_dump_json().encode()
-        parts = (self._request.method, self._request.url.path, self._if_match or "")
+        # With the subject: a reply is repeated to whom it was first given.
+        parts = (self._request.method, self._request.url.path, self._if_match or "", self._acting.subject)
         return Key(text=self._key, fingerprint=idempotency.fingerprint(*(part.encode() for part in parts), body))
 
 
@@ -89,7 +100,7 @@ def made(*refusals: int, versioned: bool = True) -> dict[str, Any]:
     return {
         "status_code": 201,
         "responses": replies.documented(201, versioned=versioned)
-        | problems.documented(400, *refusals, 413, 415, 422, 500, 503),
+        | problems.documented(400, 401, 403, 408, *refusals, 413, 415, 422, 500, 503),
     }
 
 
@@ -97,5 +108,5 @@ def done(*refusals: int, versioned: bool = True) -> dict[str, Any]:
     """The documented replies of a route that changes or removes something, which may be missing."""
     return {
         "responses": replies.documented(200, versioned=versioned)
-        | problems.documented(400, 404, *refusals, 413, 415, 422, 500, 503)
+        | problems.documented(400, 401, 403, 404, 408, *refusals, 413, 415, 422, 500, 503)
     }
