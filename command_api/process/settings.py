@@ -167,10 +167,14 @@ class ReadApi(Section):
 
     fallback_connections: to Postgres (as postgres.reader), for reads whose token is not covered in time; 0 asks it never.
     fallback_timeout_ms: bounds the wait for one of them, and then the statement.
+    worker_metrics, relay_metrics: URLs of /metrics of the workers and of the relay, for the page at /; without them it shows
+    what this process knows itself.
     """
 
     host: str = "127.0.0.1"
     port: Port = 8081
+    worker_metrics: tuple[str, ...] = ()
+    relay_metrics: str | None = None
     read_models: str = "projections:READ_MODELS"
     wait_ms: Annotated[int, Field(ge=0, le=60_000)] = 2_000
     fallback_connections: Annotated[int, Field(ge=0)] = 4

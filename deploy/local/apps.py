@@ -37,7 +37,11 @@ def settings(stack_folder: Path, port: Mapping[str, int], passwords: Mapping[str
         "relay": {"metrics_port": port["relay-metrics"]},
         "projector": {"metrics_port": port["projector-metrics"], "replica": str(stack_folder / "replica.sqlite")},
         "refresh": {"metrics_port": port["refresher-metrics"]},
-        "read_api": {"port": port["read-api"]},
+        "read_api": {
+            "port": port["read-api"],
+            "worker_metrics": [f"http://{ports.HOST}:{port['projector-metrics']}/metrics"],
+            "relay_metrics": f"http://{ports.HOST}:{port['relay-metrics']}/metrics",
+        },
     }
 
 
