@@ -176,12 +176,13 @@ def _header_parameters() -> list[Schema]:
 def _reply(route: Route) -> Schema:
     body = {
         "type": "object",
-        "required": ["rows", "source", "covered_lsn", "lag_seconds", "next_page"],
+        "required": ["rows", "source", "covered_lsn", "lag_seconds", "stale", "next_page"],
         "properties": {
             "rows": {"type": "array", "items": {"$ref": f"#/components/schemas/{_row_name(route)}"}},
             "source": _SOURCE,
             "covered_lsn": _LSN | {"description": _COVERED},
             "lag_seconds": {"type": ["number", "null"], "description": _LAG},
+            "stale": {"type": "boolean", "description": "Older than the read model's declaration allows."},
             "next_page": {"type": ["string", "null"], "description": "Give it as `page` for the rows after these."},
         },
     }
@@ -242,11 +243,15 @@ def _problem_response(text: str) -> Schema:
 def _operations() -> Schema:
     texts: dict[str, tuple[str, list[str] | None]] = {
         "/read": ("The routes of all read models", []),
+        "/freshness": ("How old each read model may be and is, and which position it covers", []),
+        "/covered": ("Whether all that a token concerns is covered, waiting for it", []),
         "/healthz": ("The process runs", None),
         "/readyz": ("The store answers and the positions can be read", None),
         "/metrics": ("Prometheus metrics", [METRICS]),
     }
-    return {path: {"get": _plain(text, scopes, path)} for path, (text, scopes) in texts.items()}
+    found: Schema = {path: {"get": _plain(text, scopes, path)} for path, (text, scopes) in texts.items()}
+    found["/covered"]["get"]["parameters"] = [parameter | {"required": parameter["name"] != "Prefer"} for parameter in _header_parameters()]
+    return found
 
 
 def _plain(text: str, scopes: list[str] | None, path: str) -> Schema:
@@ -255,6 +260,8 @@ def _plain(text: str, scopes: list[str] | None, path: str) -> Schema:
     kind = "text/plain" if path == "/metrics" else "application/json"
     responses: Schema = {"200": {"description": text, "content": {kind: {}}}}
     responses |= {status: {"$ref": f"#/components/responses/{status}"} for status in refused}
+    if path in ("/freshness", "/covered"):
+        responses["503"] = {"$ref": "#/components/responses/503"}
     if path == "/readyz":
         responses["503"] = _problem_response("The process can't do its work now: the detail says why")
     return {

@@ -1,4 +1,4 @@
-"""The routes beside the reads: the list of routes, documentation, health, readiness, metrics."""
+"""The routes beside the reads: the list of routes, documentation, health, readiness, coverage, metrics."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from read_api import metrics, openapi
+from read_api.coverage import coverage_router
 from read_api.problem import (
     CONTENT_TYPE,
     InvalidRequestError,
@@ -26,6 +27,7 @@ from read_api.problem import (
 from read_api.service import ReadService
 
 _READY_SECONDS = 1.0
+_COVERED_SECONDS = 60.0  # the longest wait of whoever asks whether a token is covered
 
 
 class _Operations(FastAPI):
@@ -53,6 +55,8 @@ def operations_app(service: ReadService) -> _Operations:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ProblemError, _refused)
     app.add_exception_handler(Exception, _refused)
+
+    app.include_router(coverage_router(service.declared, service.freshness, _COVERED_SECONDS))
 
     @app.get("/read")
     async def routes() -> Response:

@@ -12,7 +12,7 @@ declared select(). Those rows may be newer than the token, up to the position `s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -24,6 +24,7 @@ from command_api.process.consistency import ConsistencyToken, merged
 from projections.cassandra_table import cassandra_table
 from read_api.buckets import BucketWalk
 from read_api.continuation import key_of, read_key, rest
+from read_api.coverage import Declared
 from read_api.cql import Shape, select_statement
 from read_api.fallback import Fallback, FallbackError
 from read_api.feed import FeedReader
@@ -45,12 +46,13 @@ class Source(StrEnum):
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The JSON of a reply. rows: one object a row. next_page: None at the end."""
+    """The JSON of a reply. rows: one object a row. stale: older than declared. next_page: None at the end."""
 
     rows: list[msgspec.Struct]
     source: Source
     covered_lsn: str
     lag_seconds: float | None
+    stale: bool
     next_page: str | None
 
 
@@ -87,7 +89,7 @@ class Reader:
     """Reads one read model.
 
     fallback, source: Postgres and this read model's SQL there; None asks Postgres never.
-    tables: its source tables; a token waits for what it says of them.
+    declared: its source tables, of which a token waits, and how old its rows may be.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class Reader:
         seal: PageSeal,
         fallback: Fallback | None = None,
         source: SourceQuery | None = None,
-        tables: Collection[str] = (),
+        declared: Declared = Declared(staleness_s=None, tables=frozenset()),
     ) -> None:
         self.route = route
         self._name = route.table.name
@@ -107,7 +109,8 @@ class Reader:
         self._seal = seal
         self._fallback = fallback
         self._source = source
-        self._tables = tables
+        self._declared = declared
+        self._tables = declared.tables
         self._render = RowRenderer(route.table.columns)
         self._statements: dict[Shape, str] = {}
         self._feed = feed
@@ -151,6 +154,7 @@ class Reader:
             source=answer.source,
             covered_lsn=str(answer.covered),
             lag_seconds=answer.lag_seconds,
+            stale=answer.source is Source.READ_MODEL and self._declared.broken(answer.lag_seconds),
             next_page=self._seal.close(following, query) if following is not None else None,
         )
         return Reply(

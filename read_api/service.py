@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from command_api.process.settings import Settings
 from projections.cassandra_table import POSITIONS
 from projections.read_model import ReadModel
-from projections.source_tables import source_tables
+from read_api.coverage import Declared
 from read_api.cql import Shape
 from read_api.declared import routes_of
 from read_api.fallback import Fallback
@@ -24,7 +24,7 @@ from read_api.store import Store
 class ReadService:
     """Everything that a reply is made of. Usable between `start` and `stop`.
 
-    wait_seconds: the bound on a token's wait. readers: one a read model, by name.
+    wait_seconds: the bound on a token's wait. readers, declared: one a read model, by name.
     """
 
     def __init__(self, settings: Settings, models: Sequence[ReadModel]) -> None:
@@ -37,9 +37,9 @@ class ReadService:
         seal = PageSeal(f"{settings.cassandra.keyspace}\0{settings.projector.projection}".encode())
         self.fallback = Fallback(settings, self.metrics.fell_back) if settings.read_api.fallback_connections else None
         sources = {model.name: SourceQuery(model) for model in models}
-        tables = {model.name: source_tables(model) for model in models}
+        self.declared = {model.name: Declared.of(model) for model in models}
         self.readers = {
-            name: Reader(route, self.store, self.freshness, seal, self.fallback, sources[name], tables[name])
+            name: Reader(route, self.store, self.freshness, seal, self.fallback, sources[name], self.declared[name])
             for name, route in self.routes.items()
         }
         self._projection, self._epoch = settings.projector.projection, settings.projector.epoch
