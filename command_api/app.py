@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic.json_schema import models_json_schema
 
 from command_api import problems
+from command_api.coverage import Coverage
 from command_api.database import Database
 from command_api.entrance import Entrance
 from command_api.execute import Executor
@@ -69,6 +70,8 @@ def create_app(settings: Settings) -> FastAPI:
         settings.postgres.command_api.get_secret_value(), pool_size=own.pool_size, timeout_ms=own.timeout_ms
     )
 
+    coverage = Coverage(own.read_api, own.covered_wait_ms / 1000) if own.read_api else None
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await database.open()
@@ -76,6 +79,8 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             await database.close()
+            if coverage is not None:
+                await coverage.close()
 
     app = FastAPI(
         title="Lockstep command API",
@@ -85,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.database = database
+    app.state.coverage = coverage
     app.state.metrics = Metrics(database.statistics)
     app.state.executor = Executor(
         database, lifetime=timedelta(hours=own.idempotency_hours), deadline_s=2 * own.timeout_ms / 1000

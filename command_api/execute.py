@@ -24,10 +24,11 @@ from command_api import idempotency
 from command_api.commands.outcome import Outcome
 from command_api.database import Connection, Database, unavailable
 from command_api.errors import CommandApiError, OutcomeUnknownError, RefusedError, UnavailableError
+from command_api.footprint import EVERYTHING, footprint
 from command_api.idempotency import Key, StoredReply
-from command_api.lsn import Lsn
 from command_api.preconditions import etag
 from command_api.problems import body_of
+from command_api.process.consistency import ConsistencyToken, merged
 from command_api.process.logging import get_logger
 
 Work = Callable[[Connection], Awaitable[Outcome]]
@@ -38,10 +39,10 @@ _ATTEMPTS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What the caller gets. token: an LSN at or after everything that the reply speaks of."""
+    """What the caller gets. token: it covers everything that the reply speaks of, and what `earlier` was about."""
 
     stored: StoredReply
-    token: Lsn
+    token: ConsistencyToken
     repeated: bool
 
 
@@ -55,16 +56,27 @@ class _TryAgainError(Exception):
 
 @dataclass
 class _Progress:
-    """How far an attempt got, for judging what an error means; `in_doubt` outlives it: an earlier one may have committed."""
+    """How far an attempt got, for judging what an error means; `in_doubt` outlives it: an earlier one may have committed.
+
+    template: of the token, see `footprint`. earlier: the token that came with the request.
+    """
 
     commit_sent: bool = False
     committed: StoredReply | None = None
     repeated: bool = False
     in_doubt: bool = False
+    template: str = EVERYTHING
+    earlier: ConsistencyToken | None = None
 
     def restart(self) -> None:
         """Begin another attempt."""
-        self.commit_sent, self.committed, self.repeated = False, None, False
+        self.commit_sent, self.committed, self.repeated, self.template = False, None, False, EVERYTHING
+
+    def reply(self, stored: StoredReply, token: str) -> Reply:
+        """The reply with its token."""
+        own = ConsistencyToken.parse(token)
+        token_of_both = own if self.earlier is None else merged((own, self.earlier))
+        return Reply(stored=stored, token=token_of_both, repeated=self.repeated)
 
 
 class Executor:
@@ -75,9 +87,12 @@ class Executor:
         self._lifetime = lifetime
         self._deadline_s = deadline_s
 
-    async def run(self, work: Work, key: Key | None) -> Reply:
-        """Carry out `work` in one transaction; a refusal is a Reply too. Raises the other CommandApiErrors."""
-        progress = _Progress()
+    async def run(self, work: Work, key: Key | None, earlier: ConsistencyToken | None = None) -> Reply:
+        """Carry out `work` in one transaction; a refusal is a Reply too. Raises the other CommandApiErrors.
+
+        earlier: the token of what the caller did or read before, which the reply's token then covers too.
+        """
+        progress = _Progress(earlier=earlier)
         try:
             async with asyncio.timeout(self._deadline_s):
                 async for attempt in AsyncRetrying(
@@ -112,13 +127,12 @@ class Executor:
                     progress.restart()
                     reply = await self._transact(connection, work, key, progress)
                 progress.committed = reply
-                token = reply.token or await idempotency.token(connection, key)
-                return Reply(stored=reply, token=Lsn.parse(token), repeated=progress.repeated)
+                token = reply.token or await idempotency.token(connection, key, progress.template)
+                return progress.reply(reply, token)
         except psycopg.Error as error:
             if progress.committed is None:
                 raise await self._judged(error, connection, key, progress) from error
-            token = await self._token_elsewhere(key)
-            return Reply(stored=progress.committed, token=Lsn.parse(token), repeated=progress.repeated)
+            return progress.reply(progress.committed, await self._token_elsewhere(key))
 
     async def _transact(self, connection: Connection, work: Work, key: Key | None, progress: _Progress) -> StoredReply:
         try:
@@ -129,6 +143,9 @@ class Executor:
                         progress.repeated = True
                         return known
                 reply = _reply(await work(connection))
+                written = await footprint(connection)
+                if written is not None:
+                    progress.template = written.template(progress.earlier)
                 if key is not None:
                     await idempotency.record(connection, key, reply)
                 progress.commit_sent = True

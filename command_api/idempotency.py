@@ -21,6 +21,7 @@ import msgspec
 
 from command_api.database import Connection
 from command_api.errors import BadRequestError, KeyReusedError
+from command_api.footprint import EVERYTHING, FLUSH
 
 MAX_KEY_CHARACTERS = 255
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -40,7 +41,7 @@ class StoredReply:
     """A reply as it is remembered.
 
     body: the bytes of a JSON object with a member at least, without the token.
-    token: an LSN's text, once it has been given.
+    token: its text, once it has been given.
     """
 
     status: int
@@ -118,21 +119,21 @@ async def settle(connection: Connection, key: Key, refusal: StoredReply, lifetim
         return stored or refusal
 
 
-async def token(connection: Connection, key: Key | None) -> str:
-    """The flushed position now, as Postgres prints it; for a key the one that was first given."""
+async def token(connection: Connection, key: Key | None, template: str = EVERYTHING) -> str:
+    """The token of a commit, made by `template` of the position flushed now; for a key the one that was first given."""
     if key is not None:
         # Two duplicates may get here at once: the row lock orders them, and both return what the first one wrote.
         cursor = await connection.execute(
-            """
-            update idempotency_keys set token = coalesce(token, pg_current_wal_flush_lsn()::text)
-            where key = %s returning token
+            f"""
+            update idempotency_keys set token = coalesce(token, format(%s, pg_current_wal_flush_lsn()))
+            where key = %s returning token, {FLUSH}
             """,
-            (key.text,),
+            (template, key.text),
         )
         row = await cursor.fetchone()
         if row is not None:
             return str(row[0])
-    cursor = await connection.execute("select pg_current_wal_flush_lsn()::text")
+    cursor = await connection.execute(f"select format(%s, pg_current_wal_flush_lsn()), {FLUSH}", (template,))
     row = await cursor.fetchone()
     assert row is not None
     return str(row[0])

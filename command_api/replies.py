@@ -9,14 +9,22 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from command_api.commands.orders import Status
+from command_api.process.consistency import PATTERN
 
 
 class Reply(BaseModel):
     """Every reply to a command."""
 
     consistency_token: str = Field(
-        description="Log position at or after this command's commit; a read that carries it sees the effect.",
-        examples=["16/B374D848"],
+        description="What a read that carries it is to show at least: this command's effect, and that of the token that "
+        "was sent along. Of read models that are made of other tables it asks nothing more.",
+        examples=["16/B374D800;orders@16/B374D848;order_items@16/B374D848"],
+        pattern=PATTERN,
+    )
+    covered: bool | None = Field(
+        default=None,
+        description="With Prefer: wait only: true when every read model that the write concerns shows it, false when the "
+        "time was over first, null when the read API could not tell.",
     )
 
 
@@ -222,7 +230,10 @@ class MessageDeleted(Reply):
     deleted: bool
 
 
-_TOKEN = {"Consistency-Token": {"description": "The body's consistency_token.", "schema": {"type": "string"}}}
+_TOKEN = {
+    "Consistency-Token": {"description": "The body's consistency_token.", "schema": {"type": "string"}},
+    "Preference-Applied": {"description": "The wait that was preferred, or less.", "schema": {"type": "string"}},
+}
 _ETAG = {"ETag": {"description": "The version, for If-Match.", "schema": {"type": "string"}}}
 _LOCATION = {"Location": {"description": "Path of what was made.", "schema": {"type": "string"}}}
 

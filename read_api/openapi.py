@@ -250,7 +250,9 @@ def _operations() -> Schema:
         "/metrics": ("Prometheus metrics", [METRICS]),
     }
     found: Schema = {path: {"get": _plain(text, scopes, path)} for path, (text, scopes) in texts.items()}
-    found["/covered"]["get"]["parameters"] = [parameter | {"required": parameter["name"] != "Prefer"} for parameter in _header_parameters()]
+    found["/covered"]["get"]["parameters"] = [
+        parameter | {"required": parameter["name"] != "Prefer"} for parameter in _header_parameters()
+    ]
     return found
 
 

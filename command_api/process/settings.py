@@ -89,6 +89,8 @@ class CommandApi(Section):
 
     timeout_ms: bounds each wait for a connection, a lock or a statement; a command as a whole takes twice that at most.
     idempotency_hours: how long an Idempotency-Key is remembered.
+    read_api: URL of a read API, asked whether a write is covered when a caller prefers to wait for that; None never waits.
+    covered_wait_ms: the longest such wait.
     """
 
     host: str = "127.0.0.1"
@@ -97,6 +99,8 @@ class CommandApi(Section):
     timeout_ms: Annotated[int, Field(ge=100)] = 5_000
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 1 << 18
     idempotency_hours: Annotated[int, Field(ge=1)] = 24
+    read_api: str | None = None
+    covered_wait_ms: Annotated[int, Field(ge=1, le=60_000)] = 10_000
 
 
 class Relay(Section):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Depends, Header, Request, Response
 
 from command_api import idempotency, problems, replies
 from command_api.acting import Acting
 from command_api.commands.fields import Command
+from command_api.coverage import Coverage
 from command_api.entrance import CALLER
 from command_api.errors import BadRequestError
 from command_api.execute import Executor, Work
 from command_api.idempotency import Key
 from command_api.observe import Metrics
 from command_api.preconditions import IfMatch, parse
-
-_TOKEN_HEADER = "Consistency-Token"  # noqa: S105  a header's name
+from command_api.process.consistency import HEADER, PATTERN
+from command_api.routes.reading_back import reading_back
 
 
 class Call:
@@ -32,6 +34,7 @@ class Call:
             getattr(request.state, CALLER), f"{request.method} {route.path}", route.tags[0], request.path_params
         )
         self._key = idempotency.parse_key(key)
+        self._asked = reading_back(request)
         self._if_match = if_match
         self.expected: IfMatch = parse(if_match)
 
@@ -40,14 +43,22 @@ class Call:
         executor: Executor = self._request.app.state.executor
         metrics: Metrics = self._request.app.state.metrics
         self._acting.look(command)
-        reply = await executor.run(self._acting.around(work), self._keyed(command))
+        reply = await executor.run(self._acting.around(work), self._keyed(command), self._asked.earlier)
         if reply.repeated:
             metrics.repeated.inc()
         stored, token = reply.stored, str(reply.token)
         # The stored body is an object with members; the token joins at its end, so a repeated reply has the same bytes.
         body = stored.body[:-1] + b',"consistency_token":"' + token.encode() + b'"}'
-        media_type = "application/json" if stored.status < 400 else problems.MEDIA_TYPE
-        return Response(body, stored.status, {**stored.headers, _TOKEN_HEADER: token}, media_type)
+        headers = {**stored.headers, HEADER: token}
+        if stored.status >= 400:
+            return Response(body, stored.status, headers, problems.MEDIA_TYPE)
+        coverage: Coverage | None = self._request.app.state.coverage
+        if self._asked.wait_s is not None and coverage is not None:
+            bound = coverage.bound(self._asked.wait_s)
+            reached = await coverage.reached(reply.token, bound, self._request.headers.get("Authorization"))
+            body = body[:-1] + b',"covered":' + msgspec.json.encode(reached) + b"}"
+            headers["Preference-Applied"] = f"wait={bound:g}"
+        return Response(body, stored.status, headers, "application/json")
 
     def _keyed(self, command: Command | None) -> Key | None:
         if self._key is None:
@@ -72,19 +83,47 @@ _IfMatchHeader = Annotated[
 ]
 
 
+_TokenHeader = Annotated[
+    str | None,
+    Header(
+        alias=HEADER,
+        description="The token of what the caller did or read before; the reply's token covers it too.",
+        json_schema_extra={"pattern": PATTERN},
+    ),
+]
+_PreferHeader = Annotated[
+    str | None,
+    Header(
+        alias="Prefer",
+        description="wait=<seconds>: be answered when every read model that the write concerns shows it, or after that "
+        "time. The reply says which in its member `covered`.",
+        examples=["wait=2"],
+        json_schema_extra={"pattern": r"^wait=\d{1,3}$"},
+    ),
+]
+
+
 def _once(request: Request, name: str) -> None:
     if len(request.headers.getlist(name)) > 1:
         raise BadRequestError(f"there are several {name} headers", hint="send one")
 
 
-async def _versioned(request: Request, key: _KeyHeader = None, if_match: _IfMatchHeader = None) -> Call:
+async def _versioned(
+    request: Request,
+    key: _KeyHeader = None,
+    if_match: _IfMatchHeader = None,
+    _token: _TokenHeader = None,
+    _prefer: _PreferHeader = None,
+) -> Call:
     _once(request, "Idempotency-Key")
     # Several lines of a list header are one list (RFC 9110, section 5.3).
     lines = request.headers.getlist("If-Match")
     return Call(request, key, ", ".join(lines) if lines else None)
 
 
-async def _unversioned(request: Request, key: _KeyHeader = None) -> Call:
+async def _unversioned(
+    request: Request, key: _KeyHeader = None, _token: _TokenHeader = None, _prefer: _PreferHeader = None
+) -> Call:
     _once(request, "Idempotency-Key")
     if "If-Match" in request.headers:
         raise BadRequestError("what this command is about has no version", hint="leave If-Match out")

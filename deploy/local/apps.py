@@ -33,7 +33,7 @@ def settings(stack_folder: Path, port: Mapping[str, int], passwords: Mapping[str
         },
         "kafka": {"bootstrap_servers": f"{ports.HOST}:{port['kafka']}"},
         "cassandra": {"contact_points": [ports.HOST], "port": port["cassandra"]},
-        "command_api": {"port": port["command-api"]},
+        "command_api": {"port": port["command-api"], "read_api": f"http://{ports.HOST}:{port['read-api']}"},
         "relay": {"metrics_port": port["relay-metrics"]},
         "projector": {"metrics_port": port["projector-metrics"], "replica": str(stack_folder / "replica.sqlite")},
         "refresh": {"metrics_port": port["refresher-metrics"]},
