@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from deploy.local import java, ports
 from deploy.local.part import Part
@@ -53,6 +54,8 @@ OPENED_PACKAGES = {
     "jdk.management": ("com.sun.management.internal",),
     "jdk.unsupported": ("sun.misc",),
 }
+DEFAULT_COMMIT_LOG: Final[Mapping[str, object]] = {"commitlog_sync": "periodic", "commitlog_sync_period": "10s"}
+"""Entries of cassandra.yaml for data that nobody needs after a crash: the commit log as Cassandra ships it."""
 LOGBACK = """\
 <configuration>
   <appender name="OUT" class="ch.qos.logback.core.ConsoleAppender">

@@ -22,6 +22,7 @@ import httpx
 from cassandra.cluster import Session
 
 from command_api.lsn import Lsn
+from command_api.process.consistency import ConsistencyToken
 from deploy.local.demo_load import check, headers
 from deploy.local.demo_plan import Plan
 from deploy.local.demo_request import Request
@@ -105,7 +106,7 @@ class Watcher(threading.Thread):
         check(request, reply)
         sights = step.sights(reply.json())
         if by_token is not None:
-            token = Lsn.parse(reply.headers["Consistency-Token"])
+            token = ConsistencyToken.parse(reply.headers["Consistency-Token"]).newest
             self._read_with_token(client, request, token, sights[by_token // 3 % len(sights)], replied)
         else:
             self._watched.requests.append(replied - sent)

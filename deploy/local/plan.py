@@ -20,8 +20,8 @@ class Plan:
     settings_file: Path
 
 
-def make(stack_folder: Path, *, asked_ports: Mapping[str, int], servers_only: bool) -> Plan:
-    """Choose ports, write the configuration below `stack_folder`, and say what to start.
+def make(stack_folder: Path, *, asked_ports: Mapping[str, int], servers_only: bool, throw_away: bool) -> Plan:
+    """Choose ports, write the configuration below `stack_folder`, and say what to start; `throw_away` as the stack's option.
 
     Raises MachineError's children: a port in use, a wheel that is missing.
     """
@@ -52,6 +52,7 @@ def make(stack_folder: Path, *, asked_ports: Mapping[str, int], servers_only: bo
             storage_port=port["cassandra-storage"],
             jars=class_path["cassandra"],
             environment=environment,
+            more=cassandra.DEFAULT_COMMIT_LOG if throw_away else None,
         ),
     )
     if not servers_only:

@@ -247,7 +247,7 @@ def _meaning(code: int) -> str:
 def supervise(folder: Path, asked_ports: Mapping[str, int], *, servers_only: bool, throw_away: bool) -> int:
     """Plan and run a stack; a plan that can't be made is told in the state file like any other failure."""
     try:
-        made = plan.make(folder, asked_ports=asked_ports, servers_only=servers_only)
+        made = plan.make(folder, asked_ports=asked_ports, servers_only=servers_only, throw_away=throw_away)
     except StackError as error:
         Supervisor(folder, (), servers_only=servers_only, throw_away=throw_away).refuse(error)
         return 1

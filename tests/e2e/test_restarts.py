@@ -37,8 +37,8 @@ ONE_ORDER = """
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Servers that may be restarted."""
-    with start(Options(folder=tmp_path_factory.mktemp("restarts"), servers_only=True, throw_away=True)) as running:
+    """Servers that may be restarted; their data has to survive that, and goes with the temporary folder."""
+    with start(Options(folder=tmp_path_factory.mktemp("restarts"), servers_only=True)) as running:
         host, _, port = running.address("cassandra").rpartition(":")
         yield Stack(
             postgres_admin=running.postgres_admin,
