@@ -16,6 +16,7 @@ from projector.configured import load_read_models
 
 _TIMEOUT_S = 2.0
 _CHANGES, _KEYS, _SECONDS = (f"projection_put_aside_{what}" for what in ("changes", "keys", "seconds"))
+_PENDING = "projection_budget_pending_keys"
 
 
 def status_lines(settings: Settings) -> Iterator[str]:
@@ -35,12 +36,12 @@ def status_lines(settings: Settings) -> Iterator[str]:
 
 
 def put_aside(text: str) -> dict[str, str]:
-    """By read model, what a worker's metrics say of changes that are being worked off; without those that have none."""
+    """By read model, what a worker's metrics say of changes that are worked off or wait; without those that have none."""
     samples = {
         (sample.name, sample.labels["read_model"]): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
-        if sample.name in (_CHANGES, _KEYS, _SECONDS)
+        if sample.name in (_CHANGES, _KEYS, _SECONDS, _PENDING)
     }
     found = {}
     for (name, model), value in samples.items():
@@ -49,6 +50,10 @@ def put_aside(text: str) -> dict[str, str]:
             left = "" if math.isnan(seconds) else f", about {seconds:,.0f} s"
             changes = "1 change" if value == 1 else f"{value:,.0f} changes"
             found[model] = f"{changes} put aside, {keys:,.0f} keys left{left}"
+    for (name, model), value in samples.items():
+        if name == _PENDING and value:
+            pending = f"{value:,.0f} keys pending within a column's budget"
+            found[model] = "; ".join(filter(None, (found.get(model), pending)))
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from projector.compile.expression import Expression
 from projector.compile.group_program import GroupProgram
 from projector.compile.program import ModelProgram, Program
+from projector.compile.touch import TouchStatement
 
 
 def explain(program: Program, model: ModelProgram) -> str:
@@ -35,17 +36,25 @@ def _lines(program: Program, model: ModelProgram) -> Iterator[str]:
                 together = sorted(statement.tables - {table.fullname})
                 yield f"  a change{' together with ' + ', '.join(together) if together else ''} looks up {looked_up or 'nothing'}:"
                 yield f"    {statement.sql}"
+                yield from _waits(model, statement)
     for group in (group for group in program.groups if group.name in {g.fullname for g in analysis.groups()}):
         yield from _group_lines(group)
         for statement in model.touch:
             if group.name in statement.tables:
                 yield "  a touched group touches:"
                 yield f"    {statement.sql}"
+                yield from _waits(model, statement)
     yield ""
     yield "each touched key is then written whole:"
     yield f"    {model.recompute.present}"
     yield "or deleted, when it has no row:"
     yield f"    {model.recompute.absent}"
+
+
+def _waits(model: ModelProgram, statement: TouchStatement) -> Iterator[str]:
+    if statement.budget is not None:
+        columns = ", ".join(model.model.budgets)
+        yield f"    it changes nothing but {columns}, and waits up to {statement.budget.total_seconds():g} s for others like it"
 
 
 def _group_lines(group: GroupProgram) -> Iterator[str]:

@@ -8,7 +8,7 @@ from projector.metrics import WorkerMetrics
 from projector.status import put_aside
 
 
-def exported(*models: tuple[str, int, int, float]) -> str:
+def exported(*models: tuple[str, int, int, float] | tuple[str, int, int, float, int]) -> str:
     metrics = WorkerMetrics()
     for model in models:
         metrics.put_aside(*model)
@@ -20,6 +20,14 @@ def test_changes_keys_and_time_are_told() -> None:
     assert found == {
         "orders_by_user": "1 change put aside, 120,000 keys left, about 12 s",
         "order_by_id": "2 changes put aside, 7 keys left",
+    }
+
+
+def test_what_waits_for_its_budget_is_told() -> None:
+    found = put_aside(exported(("home_timeline", 0, 0, 0.0, 2_400), ("orders_by_user", 1, 9, 1.0, 3)))
+    assert found == {
+        "home_timeline": "2,400 keys pending within a column's budget",
+        "orders_by_user": "1 change put aside, 9 keys left, about 1 s; 3 keys pending within a column's budget",
     }
 
 
