@@ -87,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         version="1",
         description="The write side. Every reply to a command carries a consistency token for the read side.",
         lifespan=lifespan,
+        redoc_url=None,
         redirect_slashes=False,
     )
     app.state.database = database
