@@ -165,7 +165,7 @@ def api_of(asked: Asked) -> str:
 
 
 @pytest.mark.parametrize("api", [COMMANDS, READS], ids=["commands", "reads"])
-@pytest.mark.parametrize("path", ["/nowhere", "/healthz/", "//healthz", "/HEALTHZ", "/read", "/read/nothing/1", "/readyz/x"])  # fmt: skip
+@pytest.mark.parametrize("path", ["/nowhere", "/healthz/", "/HEALTHZ", "/read", "/read/nothing/1", "/readyz/x", "/page/data/overview", "/page/data/models", "/page/data/comparison/order_by_id/1"])  # fmt: skip
 def test_what_is_nowhere_needs_a_token_too(api: Any, path: str) -> None:
     asked = Asked(api=api, method="GET", template=path, path=path, body=None, scopes=[])
     problem(ask(asked, {}), 401, "unauthenticated")
