@@ -12,6 +12,7 @@ ProblemError
 ├── ReadTimeoutError         503  the request as a whole took longer than http.read_timeout_ms
 ├── NotCoveredError          503  the read model did not reach the token within the bound
 ├── StoreUnavailableError    503  Cassandra is away, slow or short of replicas
+├── NotStoredError           503  a feed, or a part of it, of which there are no copies, and Postgres was not asked
 ├── StoreNotSetUpError       503  Cassandra answers, but the tables are not there or are of another declaration
 └── InternalFaultError       500  a fault of this server; the log has it, the reply does not
 
@@ -25,6 +26,7 @@ from typing import Any
 
 import msgspec
 
+from command_api.lsn import Lsn
 from command_api.process.access.errors import AccessError
 
 CONTENT_TYPE = "application/problem+json"
@@ -128,6 +130,25 @@ class StoreUnavailableError(ProblemError):
     """See the module."""
 
     status, slug, title = 503, "store-unavailable", "The store of the read models does not answer"
+
+
+class NotStoredError(ProblemError):
+    """See the module. reader: none of the reader's copies count until they are written anew. covered: the position read before."""
+
+    status, slug, title = 503, "not-stored", "The read model does not hold these rows"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        hint: str = "repeat the request after Retry-After seconds",
+        headers: dict[str, str] | None = None,
+        reader: bool = False,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail, hint=hint, headers=headers or {"Retry-After": "1"}, **members)
+        self.reader = reader
+        self.covered = Lsn(0)
 
 
 class StoreNotSetUpError(ProblemError):

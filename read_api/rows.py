@@ -90,6 +90,7 @@ class Reader:
 
     fallback, source: Postgres and this read model's SQL there; None asks Postgres never.
     declared: its source tables, of which a token waits, and how old its rows may be.
+    feed: merges the rows of a feed. rebuilds: told of readers whose feed is not stored.
     """
 
     def __init__(
@@ -101,6 +102,8 @@ class Reader:
         fallback: Fallback | None = None,
         source: SourceQuery | None = None,
         declared: Declared = Declared(staleness_s=None, tables=frozenset()),
+        feed: FeedReader | None = None,
+        rebuilds: Rebuilds | None = None,
     ) -> None:
         self.route = route
         self._name = route.table.name
@@ -115,7 +118,7 @@ class Reader:
         self._statements: dict[Shape, str] = {}
         self._feed = feed
         self._rebuilds = rebuilds
-        self._also = feed.also if feed is not None else ()  # read models whose positions count too
+        self._also: tuple[str, ...] = feed.also if feed is not None else ()  # read models whose positions count too
         self._walk: BucketWalk | None = None
         if route.bucket is not None:
             self._also = (route.bucket.index.name,)

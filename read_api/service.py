@@ -38,10 +38,16 @@ class ReadService:
         self.fallback = Fallback(settings, self.metrics.fell_back) if settings.read_api.fallback_connections else None
         sources = {model.name: SourceQuery(model) for model in models}
         self.declared = {model.name: Declared.of(model) for model in models}
+        self.rebuilds = Rebuilds(self.fallback) if self.fallback is not None else None
+        keyspace = settings.cassandra.keyspace
+        self._feeds = {m.name: FeedReader(self.store, m, keyspace) for m in models if m.fan_out is not None}
         self.readers = {
-            name: Reader(route, self.store, self.freshness, seal, self.fallback, sources[name], self.declared[name])
+            name: Reader(
+                route, self.store, self.freshness, seal, self.fallback, sources[name], self.declared[name],
+                self._feeds.get(name), self.rebuilds,
+            )
             for name, route in self.routes.items()
-        }
+        }  # fmt: skip
         self._projection, self._epoch = settings.projector.projection, settings.projector.epoch
         table = f'"{settings.cassandra.keyspace}"."{POSITIONS}"'
         columns = "read_model, shard, lsn, epoch, committed_at"

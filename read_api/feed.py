@@ -1,0 +1,224 @@
+"""A page of a feed: copies of entries merged with those of hot authors, which are not copied.
+
+    flags, mark ──▶ copies, and which hot authors the reader follows ──▶ their entries ──▶ flags again ──▶ merge
+
+A flag is set before an author's copies go and is cleared after they are back, so an author who was not flagged before the
+copies were read, nor after it, had them there; and one who was pulled has all entries there. So only an author who came
+in between has the page read again. A reader's mark is set before the position is published that misses copies, and
+cleared after they are written: it is read after the position and before the copies.
+
+Of a feed with a cap the newest `cap` copies are read in one request from the newest on, so that nothing comes or goes
+between them: further down there may be gaps. What lies there, and the feed of a marked reader, is `NotStoredError`:
+Postgres has it. Not promised: a page of one instant; its entries are of the covered position or later, each by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from projections.cassandra_table import CassandraTable, cassandra_table
+from projections.feed_tables import SHARD, hot_authors_table, skipped_readers_table
+from projections.read_model import ReadModel
+from projections.values import Kind
+from read_api.cql import Shape, select_statement
+from read_api.merge import Merged, Stretch, merge, stretch
+from read_api.order import Order, Row, Span
+from read_api.problem import NotStoredError
+from read_api.request import Bound, Query
+from read_api.store import Store
+
+_READS = 4  # of a page, while authors become hot
+_NAMED = 100  # hot authors that a query names; of more, the reader's whole following is read
+_SPARE = 8  # rows of an author beyond an even share of the page
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedPage:
+    """rows: as the feed's table has them. more: whether there may be others after them. read: copies read for it."""
+
+    rows: Sequence[Row]
+    more: bool
+    read: int
+
+
+class FeedReader:
+    """Reads one feed. also: read models whose position counts for its pages."""
+
+    def __init__(self, store: Store, model: ReadModel, keyspace: str) -> None:
+        policy = model.fan_out
+        assert policy is not None, "a feed"
+        self._store = store
+        self._name = model.name
+        self._cap = policy.cap
+        self._by_uuid = model.columns[policy.author].kind is Kind.UUID
+        self.also = (policy.pull.name, policy.following.name)
+        self._table = cassandra_table(model, keyspace)
+        self._pull = cassandra_table(policy.pull, keyspace)
+        columns = list(self._pull.columns)
+        (reader,) = model.partition_key
+        # None stands for the reader, whom an author's own table does not know.
+        self._from_pull = [None if name == reader else columns.index(name) for name in self._table.columns]
+        hot, skipped = hot_authors_table(model, keyspace), skipped_readers_table(model, keyspace)
+        following = cassandra_table(policy.following, keyspace)
+        author = f'"{policy.author}"'
+        self._hot_authors = f'SELECT "author" FROM {hot.qualified} WHERE "shard" = ?'
+        self._skipped = f'SELECT "reader" FROM {skipped.qualified} WHERE "reader" = ?'
+        self._following = f'SELECT {author} FROM {following.qualified} WHERE "{following.partition_key[0]}" = ?'
+        self._of_these = f"{self._following} AND {author} IN ?"
+        self._orders = {way: Order(self._table, reversed_=way) for way in (False, True)}
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """What every page runs."""
+        copies, entries = select_statement(self._table, Shape()), select_statement(self._pull, Shape())
+        return self._hot_authors, self._skipped, self._of_these, copies, entries
+
+    async def read(self, query: Query, limit: int, after: Sequence[Any] | None, read: int) -> FeedPage:
+        """At most `limit` rows of a query after a clustering key; read: `FeedPage.read` of the page before.
+
+        Raises NotStoredError, and the store's ProblemErrors.
+        """
+        (reader,) = query.partition
+        hot, marked = await asyncio.gather(self._hot(), self._store.read(self._skipped, (reader,)))
+        if marked.rows:
+            raise NotStoredError(f"{self._name} has not all copies of this reader", reader=True)
+        for _ in range(_READS):
+            page = await self._page(query, limit, after, read, hot)
+            now = await self._hot()
+            if now <= hot:
+                return page
+            hot = now
+        raise NotStoredError(f"authors of {self._name} became hot {_READS} times while a page was read")
+
+    async def _hot(self) -> frozenset[Any]:
+        return frozenset(await self._column(self._hot_authors, (SHARD,)))
+
+    async def _followed(self, reader: Any, hot: frozenset[Any]) -> list[Any]:
+        if not hot:
+            return []
+        if len(hot) <= _NAMED:
+            return await self._column(self._of_these, (reader, list(hot)))
+        return [author for author in await self._column(self._following, (reader,)) if author in hot]
+
+    async def _column(self, cql: str, values: Sequence[Any]) -> list[Any]:
+        found = await self._store.read(cql, values)
+        rows = list(found.rows)
+        while found.state is not None:
+            found = await self._store.read(cql, values, state=found.state)
+            rows += found.rows
+        if self._by_uuid:  # the store gives 16 bytes, which can't be bound as a key
+            return [UUID(bytes=value) if isinstance(value, bytes) else value for (value,) in rows]
+        return [value for (value,) in rows]
+
+    async def _page(
+        self, query: Query, limit: int, after: Sequence[Any] | None, read: int, hot: frozenset[Any]
+    ) -> FeedPage:
+        (reader,) = query.partition
+        order = self._orders[query.reversed]
+        span = Span(order, query, after)
+        copies: _Copies | _Entries
+        if self._cap is None:
+            copies = _Entries(self._store, self._table, query, after, order, span)
+        else:
+            copies = _Copies(self._store, self._table, query, self._cap, order, span)
+        authors, _ = await asyncio.gather(self._followed(reader, hot), copies.read_on(read + limit))
+        pulled = [
+            _Entries(
+                self._store, self._pull, replace(query, model=self._pull.name, partition=(author,)), after,
+                order, span, self._from_pull, reader,
+            )
+            for author in authors
+        ]  # fmt: skip
+        share = limit if len(pulled) < 2 else min(limit, 2 * limit // len(pulled) + _SPARE)
+        if pulled:
+            await asyncio.gather(*(each.read_on(share) for each in pulled))
+        sources = [*pulled, copies]  # an author's own rows are the newer ones
+        while True:
+            merged: Merged = merge([each.stretch for each in sources], limit)
+            if not merged.wanting:
+                return FeedPage(rows=merged.rows, more=merged.more, read=read + limit)
+            await asyncio.gather(*(sources[index].read_on(limit) for index in merged.wanting))
+
+
+class _Entries:
+    """The rows of one partition from a page's beginning on, read as far as they are wanted."""
+
+    def __init__(
+        self,
+        store: Store,
+        table: CassandraTable,
+        query: Query,
+        after: Sequence[Any] | None,
+        order: Order,
+        span: Span,
+        columns: Sequence[int | None] | None = None,
+        reader: Any = None,
+    ) -> None:
+        self._store = store
+        query = _from(query, after, order)
+        self._statement, self._values = select_statement(table, Shape.of(query)), query.values
+        self._order = order
+        self._span = span
+        self._columns = columns
+        self._reader = reader
+        self._rows: list[Row] = []
+        self._state: bytes | None = None
+        self.stretch: Stretch
+
+    async def read_on(self, count: int) -> None:
+        """Read some `count` rows more."""
+        found = await self._store.read(self._statement, self._values, fetch_size=count, state=self._state)
+        self._state = found.state
+        if self._columns is None:
+            self._rows += found.rows
+        else:
+            self._rows += [
+                tuple([self._reader if at is None else row[at] for at in self._columns]) for row in found.rows
+            ]
+        self.stretch = stretch(self._rows, self._order, self._span, ended=found.state is None)
+
+
+class _Copies:
+    """The newest copies of a reader, at most `cap`, always read from the newest on and in one request."""
+
+    def __init__(self, store: Store, table: CassandraTable, query: Query, cap: int, order: Order, span: Span) -> None:
+        self._store = store
+        self._statement, self._reader = select_statement(table, Shape()), query.partition
+        # A range says nothing of how many rows lie above it, and the oldest rows are the last of all.
+        self._whole = bool(query.equals or query.bounds or query.reversed)
+        self._backwards = query.reversed
+        self._cap = cap
+        self._asked = 0
+        self._order = order
+        self._span = span
+        self.stretch: Stretch
+
+    async def read_on(self, count: int) -> None:
+        """Read `count` rows more, with those before them; raises NotStoredError where the cap ends them."""
+        if self._asked == self._cap:
+            raise NotStoredError("the rest of the feed is older than its copies")
+        self._asked = self._cap if self._whole else min(self._cap, max(2 * self._asked, self._asked + count))
+        found = await self._store.read(self._statement, self._reader, fetch_size=self._asked)
+        ended = found.state is None and len(found.rows) < self._cap
+        rows: Sequence[Row] = found.rows
+        if self._backwards:
+            rows = rows[::-1]
+            # What lies before the oldest of them is known to be nothing, or is not asked for.
+            if not ended and (not rows or self._span.side(self._order.places(rows[:1])[0]) >= 0):
+                raise NotStoredError("the beginning of the feed is older than its copies")
+            ended = True
+        self.stretch = stretch(rows, self._order, self._span, ended=ended)
+
+
+def _from(query: Query, after: Sequence[Any] | None, order: Order) -> Query:
+    """A query whose rows begin at or a little before those after a key, in one request: the span cuts them."""
+    fixed = len(query.equals)
+    if after is None or fixed == len(order.downward):
+        return query
+    down = order.downward[fixed]
+    far = [bound for bound in query.bounds if bound.operator.startswith(">") == down]
+    return replace(query, bounds=(Bound(operator="<=" if down else ">=", value=after[fixed]), *far))
