@@ -84,6 +84,11 @@ class ConsistencyToken:
                 highest = max(highest, self.tables.get(name, _START))
         return highest
 
+    @property
+    def newest(self) -> Lsn:
+        """The highest position in it."""
+        return max((self.everywhere, *self.tables.values()))
+
     def __str__(self) -> str:
         return str(self.everywhere) + "".join(f";{name}@{lsn}" for name, lsn in sorted(self.tables.items()))
 

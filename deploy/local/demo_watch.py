@@ -21,8 +21,6 @@ from typing import Any
 import httpx
 from cassandra.cluster import Session
 
-from command_api.lsn import Lsn
-from command_api.process.consistency import ConsistencyToken
 from deploy.local.demo_load import check, headers
 from deploy.local.demo_plan import Plan
 from deploy.local.demo_request import Request
@@ -106,7 +104,7 @@ class Watcher(threading.Thread):
         check(request, reply)
         sights = step.sights(reply.json())
         if by_token is not None:
-            token = ConsistencyToken.parse(reply.headers["Consistency-Token"]).newest
+            token = reply.headers["Consistency-Token"]
             self._read_with_token(client, request, token, sights[by_token // 3 % len(sights)], replied)
         else:
             self._watched.requests.append(replied - sent)
@@ -131,12 +129,12 @@ class Watcher(threading.Thread):
         return found
 
     def _read_with_token(
-        self, client: httpx.Client, request: Request, token: Lsn, sight: Sight, replied: float
+        self, client: httpx.Client, request: Request, token: str, sight: Sight, replied: float
     ) -> None:
         reply = client.get(
             f"{self._servers.read_api}/read/{sight.path}",
             params=dict(sight.parameters),
-            headers={"Consistency-Token": str(token)},
+            headers={"Consistency-Token": token},
         )
         seconds = time.perf_counter() - replied
         if reply.status_code != 200:

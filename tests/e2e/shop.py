@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from command_api.lsn import Lsn
+from command_api.process.consistency import ConsistencyToken
 from tests.e2e.pipeline import Pipeline, listening
 
 WAIT_MS = 30_000
@@ -35,7 +35,7 @@ class Shop:
 
     def saw(self, tokens: Iterable[str]) -> None:
         """Replies that did not come through `send`: the next read shows all of them."""
-        self.token = str(max(map(Lsn.parse, (self.token, *tokens))))
+        self.token = str(ConsistencyToken.parse_list(",".join((self.token, *tokens))))
 
     def made(self, kind: str, path: str, **body: Any) -> str:
         """The id of what a POST made."""

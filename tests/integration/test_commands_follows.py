@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from command_api.lsn import Lsn
+from command_api.process.consistency import ConsistencyToken
 from tests.integration.command_server import Api, at_once, problem
 
 FOLLOWS = "select follower_id::text, followee_id::text from follows"
@@ -25,7 +25,10 @@ def test_to_follow_twice_writes_one_row_once(api: Api) -> None:
         api.rows("select since, xmin::text, xmax::text from follows"),
         api.rows("select xmax::text from users"),
     )
-    assert Lsn.parse(again.headers["consistency-token"]) >= Lsn.parse(first.headers["consistency-token"])
+    assert (
+        ConsistencyToken.parse(again.headers["consistency-token"]).newest
+        >= ConsistencyToken.parse(first.headers["consistency-token"]).newest
+    )
 
 
 def test_to_unfollow_is_content_where_nobody_follows(api: Api) -> None:
