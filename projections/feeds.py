@@ -53,7 +53,7 @@ HOME_TIMELINE = ReadModel(
     .join(users, users.c.user_id == posts.c.author_id),
     partition_key=("user_id",),
     clustering_key=_NEWEST_FIRST,
-    staleness=timedelta(seconds=5),
+    staleness=timedelta(seconds=10),
     fan_out=FanOut(
         author="author_id",
         edges=follows,

@@ -19,5 +19,6 @@ POST_BY_ID = ReadModel(
         select(func.count()).where(likes.c.post_id == posts.c.post_id).scalar_subquery().label("like_count"),
     ).join(users, users.c.user_id == posts.c.author_id),
     partition_key=("post_id",),
-    staleness=timedelta(seconds=5),
+    staleness=timedelta(seconds=10),
+    budgets={"like_count": timedelta(seconds=5)},
 )

@@ -120,6 +120,10 @@ class ReadModel:
                 raise DeclarationError(f"{self.name}: budgets: {name!r} must be a column outside the key")
             if budget <= timedelta():
                 raise DeclarationError(f"{self.name}: budgets: that of {name!r} must be positive")
+            if self.staleness is not None and budget >= self.staleness:
+                raise DeclarationError(
+                    f"{self.name}: budgets: that of {name!r} must be below the staleness, which it would break"
+                )
 
     @property
     def clustering(self) -> tuple[Clustering, ...]:

@@ -21,6 +21,7 @@ from deploy.local.demo_fill import FAVOURITE, QUIET, favourite_stars, filled_cha
 from deploy.local.demo_plan import cancel, move, place, rename
 from deploy.local.demo_request import Request, name, new_id
 from deploy.local.demo_sights import Reply, Sight, Step, shown, sight
+from projections.feeds import POSTS_BY_AUTHOR
 from projections.messages import MESSAGE_BUCKETS_BY_CHANNEL, MESSAGES_BY_CHANNEL
 from projections.orders import ORDER_BY_ID, ORDERS_BY_STATUS, ORDERS_BY_USER
 from projections.people import USER_PROFILE
@@ -43,6 +44,7 @@ WATCHED = (
     TRIPS_BY_CITY_DATE,
     MESSAGES_BY_CHANNEL,
     MESSAGE_BUCKETS_BY_CHANNEL,
+    POSTS_BY_AUTHOR,
 )
 REGION = "antarctica"
 _MOST_ADDRESSES = 20
@@ -160,18 +162,23 @@ class Rounds:
         return UUID(self.random.choice(sorted(self._addresses)[:_MOST_ADDRESSES]))
 
     def _post(self) -> Iterator[Step]:
-        post, likes = new_id(self.random), set[UUID]()
+        post, likes, row = new_id(self.random), set[UUID](), dict[str, Any]()
 
-        def seen(_reply: Reply) -> tuple[Sight, ...]:
+        def counted(_reply: Reply) -> tuple[Sight, ...]:
+            """Where likes are counted at once; elsewhere they may be seconds late (`ReadModel.budgets`)."""
             columns = {"like_count": shown(len(likes)), **self._named("author_name")}
-            return (sight(POST_BY_ID, {"post_id": str(post)}, columns),)
+            return (sight(POSTS_BY_AUTHOR, row, columns),)
 
-        yield Step(request=customers.publish(post, self.user, self.random), sights=seen)
+        def published(reply: Reply) -> tuple[Sight, ...]:
+            row.update(reply)
+            return *counted(reply), sight(POST_BY_ID, row, {"body": row["body"], **self._named("author_name")})
+
+        yield Step(request=customers.publish(post, self.user, self.random), sights=published)
         for user in (self.user, filled_user(0)):
             likes.add(user)
-            yield Step(request=customers.like(post, user), sights=seen)
+            yield Step(request=customers.like(post, user), sights=counted)
         likes.remove(self.user)
-        yield Step(request=customers.unlike(post, self.user), sights=seen)
+        yield Step(request=customers.unlike(post, self.user), sights=counted)
 
     def _message(self, *, deleted: bool) -> Iterator[Step]:
         row = dict[str, Any]()

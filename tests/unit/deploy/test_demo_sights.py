@@ -172,4 +172,4 @@ def test_a_channels_messages_must_be_counted_in_their_bucket() -> None:
 
 
 def test_likes_must_be_counted() -> None:
-    assert [(sight.columns or {})["like_count"] for _, sight in of("post_by_id", 1)] == ["0", "1", "2", "1"]
+    assert [(sight.columns or {})["like_count"] for _, sight in of("posts_by_author", 1)] == ["0", "1", "2", "1"]

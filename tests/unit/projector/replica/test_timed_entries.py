@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, func, select
 
-from projections.read_model import ReadModel
+from projections.read_model import DeclarationError, ReadModel
 from projector.apply.consume import Assembler
 from projector.apply.step import Step
 from projector.apply.transaction import Transaction
@@ -199,6 +199,11 @@ def test_a_budget_that_cannot_be_kept_is_refused(budgets: dict[str, int], said: 
         return
     with pytest.raises(RefusedModelError, match=said):
         compile_models([model])
+
+
+def test_a_budget_stays_below_the_staleness() -> None:
+    with pytest.raises(DeclarationError, match="'likes' must be below the staleness"):
+        replace(FEED, staleness=timedelta(seconds=5))
 
 
 @pytest.mark.parametrize(
