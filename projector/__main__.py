@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sqlite3
 import sys
 import threading
@@ -10,14 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from prometheus_client import start_http_server
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from command_api.envelope import LogRecordError
 from command_api.process.logging import configure_logging, get_logger
+from command_api.process.probes import Probes
 from command_api.process.settings import Settings
+from command_api.process.stopping import stop_on_signals
 from projections.cassandra_table import cassandra_table
 from projections.feed_tables import feed_tables
 from projections.read_model import DeclarationError, ReadModel
@@ -35,6 +35,7 @@ from projector.compile.program import Program, compile_models
 from projector.configured import ConfigurationError, load_read_models
 from projector.coverage import Target
 from projector.metrics import WorkerMetrics
+from projector.readiness import Readiness
 from projector.refresh.errors import RefreshError
 from projector.refresh.pseudo_tables import set_up_refresh
 from projector.refresh.serve import refresh_now, refresh_on_schedule
@@ -218,35 +219,42 @@ def run() -> None:
     models = load_read_models(settings.projector.read_models)
     program = compile_models(models)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    metrics = WorkerMetrics()
-    server, thread = start_http_server(
-        settings.projector.metrics_port, settings.projector.metrics_host, registry=metrics.registry
-    )
-    _log.info("metrics are served", host=settings.projector.metrics_host, port=server.server_port)
+    stop_on_signals(stop, settings.process.stop_s)
+    metrics, readiness = WorkerMetrics(), Readiness()
+    endpoint = settings.projector
+    probes = Probes(metrics.registry, readiness.reason, endpoint.metrics_host, endpoint.metrics_port)
+    _log.info("metrics are served", host=endpoint.metrics_host, port=probes.port)
     try:
         with sampling(settings, models, metrics, stop):
-            _work(settings, program, models, metrics, stop)
+            _work(settings, program, models, metrics, readiness, stop)
     except BaseException:
         metrics.failed()
         raise
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        probes.close()
 
 
 def _work(
-    settings: Settings, program: Program, models: tuple[ReadModel, ...], metrics: WorkerMetrics, stop: threading.Event
+    settings: Settings,
+    program: Program,
+    models: tuple[ReadModel, ...],
+    metrics: WorkerMetrics,
+    readiness: Readiness,
+    stop: threading.Event,
 ) -> None:
+    def retried(kind: str) -> None:
+        metrics.retried(kind)
+        readiness.retried(kind)
+
     chosen = settings.projector
     identity = f"{settings.kafka.topic} epoch {chosen.epoch}"
     connection = _open(chosen.replica, program, identity)
     log = LogReader(settings.kafka)
     session = None
     try:
+        readiness.began("connecting to Cassandra")
         session = connect(settings.cassandra, stop=stop)
+        readiness.log_answers = log.answers
         writer = Writer(
             session,
             rows_per_batch=chosen.rows_per_batch,
@@ -254,7 +262,7 @@ def _work(
             partitions_per_batch=chosen.partitions_per_batch,
             in_flight=chosen.batches_in_flight,
             stop=stop,
-            on_retry=metrics.retried,
+            on_retry=retried,
         )
         for model in models:
             for table in (
@@ -262,6 +270,7 @@ def _work(
                 *feed_tables(model, settings.cassandra.keyspace),
             ):
                 writer.prepare(table)
+        readiness.began("looking at the log and at what is published")
         while True:
             worker = Worker(
                 connection=connection,
@@ -273,6 +282,7 @@ def _work(
                 stop=stop,
                 max_batch_changes=chosen.max_batch_changes,
                 slices=Slices(above=chosen.put_aside_above, keys=chosen.slice_keys, share=chosen.slice_share),
+                turned=readiness.turned,
             )
             try:
                 worker.run()
@@ -291,6 +301,7 @@ def _work(
     except WriterStoppedError as error:
         _log.warning("stopped before the batch was written", cause=str(error))
     finally:
+        readiness.began("stopping")
         if session is not None:
             close(session)
         log.close()

@@ -75,6 +75,7 @@ class Worker:
         max_batch_changes: int,
         slices: Slices = AS_USUAL,
         clock: Callable[[], float] = time.time,
+        turned: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
         self._program = program
@@ -85,6 +86,7 @@ class Worker:
         self._stop = stop
         self._most = max_batch_changes
         self._clock = clock
+        self._turned = turned
         self._step = Step(connection, program, slices.above)
         self._slices = slices
         self._sliced = False
@@ -137,6 +139,7 @@ class Worker:
         )
         try:
             while not self._stop.is_set():
+                self._turned()
                 started = time.perf_counter()
                 put_aside = self._step.deferred.waiting
                 records = self._log.read(self._most, 0.0 if self._uncommitted or put_aside else _POLL_SECONDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from typing import Annotated, NoReturn
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from command_api.process.logging import configure_logging, get_logger
 from command_api.process.settings import Settings
+from command_api.process.stopping import stop_on_signals
 from command_api.relay.errors import RelayError
 
 app = typer.Typer(
@@ -68,7 +68,7 @@ def snapshot() -> None:
 @app.command()
 def run(
     metrics: Annotated[
-        bool, typer.Option(help="Serve /metrics and /healthz on relay.metrics_host:metrics_port.")
+        bool, typer.Option(help="Serve /metrics, /healthz and /readyz on relay.metrics_host:metrics_port.")
     ] = True,
 ) -> None:
     """Stream until SIGTERM or Ctrl-C. Exits with 1 and the reason when going on could lose or invent changes.
@@ -76,15 +76,14 @@ def run(
     Example: LOCKSTEP_KAFKA__TOPIC=lockstep.app relay run
     """
     from command_api.relay.loop import run as run_loop
-    from command_api.relay.metrics import MetricsServer, RelayState, SlotSampler
+    from command_api.relay.metrics import RelayState, SlotSampler, served
 
     settings, state, stop = Settings(), RelayState(), threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop, settings.process.stop_s)
     server = sampler = None
     try:
         if metrics:
-            server = MetricsServer(state, settings.relay.metrics_host, settings.relay.metrics_port)
+            server = served(state, settings.relay.metrics_host, settings.relay.metrics_port)
         sampler = SlotSampler(state, settings.postgres.relay.get_secret_value(), settings.relay.slot)
         run_loop(settings, state, stop)
     except RelayError as error:

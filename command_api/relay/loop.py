@@ -189,8 +189,7 @@ class Session:
         if self._stop.is_set():
             raise _StopAskedError("stopped while waiting for Kafka")
         self._confirm(connection, publisher)
-        self._state.confirmed = publisher.confirmed
-        self._state.outstanding = publisher.outstanding
+        self._state.turned(publisher.confirmed, publisher.outstanding)
 
     def _patience(self, publisher: Publisher, transactions: Transactions, waits: int) -> float:
         """Seconds to wait for bytes: short while acknowledgements are due, longer the longer nothing comes."""
@@ -205,8 +204,8 @@ class Session:
     def _count(self, publisher: Publisher, transactions: Transactions) -> None:
         state = self._state
         state.received = self._heard = max(self._heard, publisher.published)
-        state.published, state.confirmed = publisher.published, publisher.confirmed
-        state.outstanding = publisher.outstanding
+        state.published = publisher.published
+        state.turned(publisher.confirmed, publisher.outstanding)
         state.records += publisher.take_count()
         changes, committed = transactions.take_counts()
         state.changes += changes

@@ -1,4 +1,4 @@
-"""What ``/metrics`` and ``/healthz`` say. The loop only adds to plain numbers; everything else happens when scraped.
+"""What ``/metrics`` and ``/readyz`` say. The loop only adds to plain numbers; everything else happens when scraped.
 
 `SlotSampler` asks Postgres every few seconds what the slot retains, on its own thread and connection, so that the
 figure stays true while the loop waits for Kafka.
@@ -10,18 +10,19 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from command_api.process.probes import Probes
 from command_api.relay.catalog import Catalog
 from command_api.relay.errors import RelayError
 
 SAMPLE_S: Final = 3.0
+STUCK_S: Final = 5.0  # without a turn of the loop, or an acknowledgement of Kafka that is due
 
 
 @dataclass
@@ -43,6 +44,30 @@ class RelayState:
     streaming: bool = False
     behind_since: float = 0.0
     slot_retained: int = 0
+    turned_at: float = 0.0
+    waiting_since: float = 0.0
+
+    def turned(self, confirmed: int, outstanding: int) -> None:
+        """A turn of the loop: what Kafka has acknowledged, and how many records it has not."""
+        now = time.monotonic()
+        if not outstanding or confirmed != self.confirmed:
+            self.waiting_since = 0.0
+        elif not self.waiting_since:
+            self.waiting_since = now
+        self.confirmed, self.outstanding, self.turned_at = confirmed, outstanding, now
+
+    def reason(self) -> str:
+        """Why changes do not reach the log now; empty when they do."""
+        now = time.monotonic()
+        if not self.streaming:
+            return f"not streaming: {self.last_error or 'starting'}"
+        if self.waiting_since and now - self.waiting_since > STUCK_S:
+            return (
+                f"Kafka has acknowledged nothing for {now - self.waiting_since:.0f} s, {self.outstanding} records wait"
+            )
+        if self.turned_at and now - self.turned_at > STUCK_S:
+            return f"the loop has not turned for {now - self.turned_at:.0f} s"
+        return ""
 
     @property
     def lag_s(self) -> float:
@@ -84,47 +109,13 @@ class RelayCollector(Collector):
             yield CounterMetricFamily(f"relay_{name}", help_, value=float(getattr(self._state, attribute)))
 
 
-class MetricsServer:
-    """Serves ``/metrics`` and ``/healthz`` (200 while streaming, 503 with the last error else) on its own thread."""
-
-    def __init__(self, state: RelayState, host: str, port: int) -> None:
-        registry = CollectorRegistry()
-        registry.register(RelayCollector(state))
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if self.path == "/metrics":
-                    self._answer(200, generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
-                elif self.path == "/healthz":
-                    body = "streaming\n" if state.streaming else f"not streaming: {state.last_error or 'starting'}\n"
-                    self._answer(200 if state.streaming else 503, body.encode(), "text/plain; charset=utf-8")
-                else:
-                    self._answer(404, b"/metrics or /healthz\n", "text/plain")
-
-            def _answer(self, status: int, body: bytes, kind: str) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Scrapes are not worth a line each."""
-
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="relay-metrics", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+def served(state: RelayState, host: str, port: int) -> Probes:
+    """``/metrics``, ``/healthz`` and ``/readyz`` of a relay; raises OSError."""
+    registry = CollectorRegistry()
+    registry.register(RelayCollector(state))
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return Probes(registry, state.reason, host, port)
 
 
 class SlotSampler:

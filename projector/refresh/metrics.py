@@ -16,6 +16,7 @@ class RefreshMetrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        self._failing: set[str] = set()
         model = ("read_model",)
         self.runs = Counter(
             "projection_refresh_runs",
@@ -52,6 +53,12 @@ class RefreshMetrics:
         for change in ("inserted", "updated", "deleted"):
             self.rows.labels(name, change)
         self.failing.labels(name).set(0)
+        self._failing.discard(name)
+
+    def reason(self) -> str:
+        """Why the process can't do its job now: the read models whose last run failed; empty when none did."""
+        failing = sorted(self._failing)
+        return f"the last run failed, see the log: {', '.join(failing)}" if failing else ""
 
     def done(self, name: str, run: Run) -> None:
         """Note a run."""
@@ -60,12 +67,14 @@ class RefreshMetrics:
             self.rows.labels(name, change).inc(rows)
         self.seconds.labels(name).observe(run.seconds)
         self.failing.labels(name).set(0)
+        self._failing.discard(name)
         self.succeeded_at.labels(name).set(time.time())
 
     def failed(self, name: str) -> None:
         """Note a run that was rolled back."""
         self.runs.labels(name, "failed").inc()
         self.failing.labels(name).set(1)
+        self._failing.add(name)
 
     def busy(self, name: str) -> None:
         """Note that another process had the read model."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Iterable
 
-from prometheus_client import start_http_server
-
 from command_api.process.logging import get_logger
+from command_api.process.probes import Probes
 from command_api.process.settings import Settings
+from command_api.process.stopping import stop_on_signals
 from projections.read_model import ReadModel
 from projections.refreshed import scheduled
 from projector.configured import ConfigurationError
@@ -50,14 +49,11 @@ def refresh_on_schedule(settings: Settings, models: Iterable[ReadModel]) -> None
     if not chosen:
         raise ConfigurationError("projector.read_models: none of them has refresh=, so there is nothing to schedule")
     stop, metrics = threading.Event(), RefreshMetrics()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop, settings.process.stop_s)
     endpoint = settings.refresh
-    server, thread = start_http_server(endpoint.metrics_port, endpoint.metrics_host, registry=metrics.registry)
-    _log.info("metrics are served", host=endpoint.metrics_host, port=server.server_port)
+    probes = Probes(metrics.registry, metrics.reason, endpoint.metrics_host, endpoint.metrics_port)
+    _log.info("metrics are served", host=endpoint.metrics_host, port=probes.port)
     try:
         run_scheduled(settings, chosen, metrics, stop)
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        probes.close()
