@@ -18,7 +18,7 @@ from rich.table import Table
 
 from command_api.process.logging import configure_logging
 from command_api.process.settings import Cassandra, Kafka, Postgres, Settings
-from tests.bench import aggregates, fallback, lag, messages, projector, reads, relay, rename, sales, verify, writer
+from tests.bench import aggregates, fallback, http, lag, messages, projector, reads, relay, rename, sales, verify, writer
 
 TARGETS = {
     "projector_vs_driver": "≥ 1.3",
@@ -40,6 +40,9 @@ TARGETS = {
     "lag_p99_during_rename_over_quiet": "≤ 2",
     "sales_month_read_p50_ms": "< 10",
     "message_insert_p99_ms": "≤ 5",
+    "read_overhead_ms": "≤ 0.8",
+    "read_http_rps": "≥ 1,500",
+    "token_wait_over_lag_p50_ms": "≤ 5",
     "verify_rows_per_s": "",
     "verify_rss_growth_mb": "",
 }
@@ -54,6 +57,7 @@ PARTS: dict[str, Callable[[Settings], dict[str, float]]] = {
     "verify": verify.measure,
     "rename": rename.measure,
     "fallback": fallback.measure,
+    "http": http.measure,
     "messages": messages.measure,
 }
 
