@@ -62,6 +62,15 @@ class Access:
             except AccessError as error:
                 raise AccessRefusedError(error) from error
 
+    def check_everybodys(self, caller: Caller, name: str) -> None:
+        """Raise AccessRefusedError unless the caller may read every partition."""
+        if self._owners[name] is None:
+            return
+        try:
+            caller.require_any(Kind.READ, name, "the partitions are their owners'")
+        except AccessError as error:
+            raise AccessRefusedError(error) from error
+
     def check_metrics(self, caller: Caller) -> None:
         """Raise AccessRefusedError unless the caller may read /metrics."""
         try:

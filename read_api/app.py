@@ -1,7 +1,7 @@
 """The read API over HTTP, an ASGI application.
 
 ``GET /read/{model}/{partition key…}`` is routed here on the raw path, so that ``%2F`` is a slash within a value;
-everything else (documentation, health, metrics) is the FastAPI application of `read_api.operations` behind it. Every
+so are the paths of `read_api.page`; everything else (health, metrics) is the FastAPI application of `read_api.operations`. Every
 reply that is not rows is ``application/problem+json``, and a fault of this server says so without telling its inside:
 the log has it. Whoever asks is admitted here, before either; `read_api.access` says who reads what.
 """
@@ -22,6 +22,7 @@ from projections.read_model import ReadModel
 from read_api.access import Access
 from read_api.metrics import NO_MODEL
 from read_api.operations import operations_app
+from read_api.page.app import Page
 from read_api.preferences import parse_preferences
 from read_api.problem import (
     CONTENT_TYPE,
@@ -52,14 +53,17 @@ class ReadApi:
         self._timeout_s = settings.http.read_timeout_ms / 1000
         self._readers = self.service.readers
         self._operations = operations_app(self.service)
+        self._page = Page(settings, models, self.service, self.access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "http":
-            path: bytes = scope["raw_path"]
-            prefix = scope.get("root_path", "").encode() + _READ
-            if path.startswith(prefix):
-                await self._answer(scope, path[len(prefix) :], send)
+            path: bytes = scope["raw_path"].removeprefix(scope.get("root_path", "").encode())
+            if path.startswith(_READ):
+                await self._answer(scope, path[len(_READ) :], send)
+                return
+            if self._page.serves(path):
+                await self._page(scope, receive, send, path)
                 return
             if scope["path"] not in PUBLIC:
                 try:
@@ -69,7 +73,11 @@ class ReadApi:
                 except ProblemError as problem:
                     await _send(scope, send, *_problem_reply(problem))
                     return
-        await self._operations(scope, receive, send)
+        try:
+            await self._operations(scope, receive, send)
+        finally:
+            if scope["type"] == "lifespan":
+                await self._page.stop()
 
     async def _answer(self, scope: Scope, path: bytes, send: Send) -> None:
         began = time.perf_counter()
