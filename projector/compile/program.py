@@ -22,7 +22,7 @@ from projector.compile.errors import RefusedError, RefusedModelError
 from projector.compile.expression import identifier
 from projector.compile.group_program import GroupProgram, group_programs
 from projector.compile.names import WEIGHT, images_name, replica_name, touched_name
-from projector.compile.pushed import CREATE_FLIPS, FeedProgram, feed_program, pushed
+from projector.compile.pushed import CREATE_FLIPS, FLIPS, FeedProgram, feed_program, pushed
 from projector.compile.recompute import RecomputeStatements, recompute_statements
 from projector.compile.touch import TouchStatement, touch_statements
 
@@ -95,6 +95,10 @@ class Program:
     def create_feeds(self) -> list[str]:
         """CREATE statements of what feeds keep in the replica, beside the tables."""
         return [CREATE_FLIPS, *(statement for feed in self.feeds for statement in feed.create())]
+
+    def feed_state(self) -> list[str]:
+        """What `create_feeds` makes, quoted."""
+        return [FLIPS, *(feed.counts for feed in self.feeds)]
 
     @property
     def fingerprint(self) -> str:

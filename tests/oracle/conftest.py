@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.oracle import feed_views
 from tests.oracle.lives import LIVES, summary
 from tests.oracle.postgres import Reference
 from tests.oracle.schema import TABLES
@@ -22,6 +23,14 @@ _LIVES = "random lives by read model"
 def reference(stack: Stack) -> Iterator[Reference]:
     """Every view's SQL on PostgreSQL, over temporary tables of one connection."""
     made = Reference(stack.postgres_admin, TABLES, MODELS)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def feed_reference(stack: Stack) -> Iterator[Reference]:
+    """The same of feeds, over tables of their own."""
+    made = Reference(stack.postgres_admin, feed_views.TABLES, feed_views.models_of(feed_views.FEEDS))
     yield made
     made.close()
 

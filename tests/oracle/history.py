@@ -59,18 +59,28 @@ def key_of(table: Table, row: Row) -> Key:
     return tuple(row[str(column.name)] for column in table.primary_key.columns)
 
 
-def history(rng: Random, tables: Sequence[Table], length: int, *, with_snapshot: bool | None = None) -> list[Commit]:
-    """`length` committed transactions over some tables, the first a snapshot half of the time."""
+def history(
+    rng: Random,
+    tables: Sequence[Table],
+    length: int,
+    *,
+    with_snapshot: bool | None = None,
+    growing: float = 0.6,
+) -> list[Commit]:
+    """`length` committed transactions over some tables, the first a snapshot half of the time.
+
+    growing: how probable it is that few changes are deletes, because joins of several tables need rows in all of them.
+    """
     state: State = {table.name: {} for table in tables}
     clock = Clock()
-    growing = rng.random() > 0.4  # joins of several tables need rows in all of them, and deletes some that go
+    grows = rng.random() > 1 - growing
     if rng.random() > 0.5 if with_snapshot is None else with_snapshot:
         for _ in range(rng.choice((3, 5 * len(tables)))):
-            state = _transaction(rng, tables, state, growing)[1] or state
+            state = _transaction(rng, tables, state, grows)[1] or state
         _snapshot(clock, tables, state)
     tries = 0
     while len(clock.commits) < length and (tries := tries + 1) < 20 * length:
-        events, after = _transaction(rng, tables, state, growing)
+        events, after = _transaction(rng, tables, state, grows)
         if after is None or rng.random() > 0.95:
             continue
         state = after

@@ -45,6 +45,7 @@ from command_api.tables import (
     trips,
     users,
 )
+from tests.oracle.feed_views import DOMAINS as FEED_DOMAINS
 from tests.oracle.values import (
     DATE_INFINITY,
     NULL,
@@ -293,6 +294,7 @@ DOMAINS: dict[str, dict[str, Sequence[Value]]] = {
         "fare": some(Decimal("0.00"), Decimal("12.50"), None),
         "version": some(1, 2),
     },
+    **FEED_DOMAINS,
 }
 LINKS: dict[str, tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = {
     "d": ((("x_id",), "x", ("id",)), (("y1", "y2"), "y", ("id1", "id2")), (("value",), "y", ("code",))),

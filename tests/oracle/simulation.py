@@ -8,16 +8,18 @@ mutant is this worker with one of its rules broken (`tests.oracle.mutants`).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
 
+from projections.feed_tables import feed_tables
 from projections.read_model import ReadModel
 from projector.apply.consume import Assembler
 from projector.apply.step import MOST_KEYS, Step
 from projector.apply.transaction import Heartbeat, Transaction
 from projector.compile.program import Program, compile_models
+from projector.feeds.policy import SideWrite
 from projector.replica.schema import Position, open_replica, read_position, write_position
 from tests.oracle.history import Commit, history
 from tests.oracle.log import Entry, disturbed
@@ -26,9 +28,9 @@ from tests.oracle.store import Table
 
 
 class Write(NamedTuple):
-    """One statement on its way to the store."""
+    """One statement on its way to the store. model: its place among the models, or the name of a table beside them."""
 
-    model: int
+    model: int | str
     row: tuple[Any, ...]
     timestamp: int
     delete: bool
@@ -50,6 +52,7 @@ class Rules:
     early_commit: bool = False
     changed_only: bool = False
     hold_back: bool = True
+    flags_first: bool = True  # what readers of a feed must know is written before rows
     durable: bool = True
     alone: bool = False
     assembler: Callable[[int], Assembler] = Assembler
@@ -78,7 +81,12 @@ class Models:
         self.timed = any(statement.budget for model in self.program.models for statement in model.touch)
         self._spare: list[Replica] = []
         self.tables = tuple(
-            {table.name: table for m in self.program.models for table in m.analysis.source_tables()}.values()
+            {
+                table.name: table
+                for m in self.program.models
+                for table in m.analysis.source_tables()
+                if m.feed is None or table is not m.feed.hot
+            }.values()
         )
 
     def replica(self) -> Replica:
@@ -89,7 +97,8 @@ class Models:
         replica = self._spare.pop()
         for table in (*self.program.tables.values(), *(group.group for group in self.program.groups)):
             replica.connection.execute(f'DELETE FROM main."{table.fullname}"')
-        replica.connection.execute("DELETE FROM main.deferred")
+        for kept in ("main.deferred", *self.program.feed_state()):
+            replica.connection.execute(f"DELETE FROM {kept}")
         write_position(replica.connection, Position())
         return replica
 
@@ -116,8 +125,13 @@ class World:
     log: list[Entry] = field(default_factory=list)
     published: int = 0
     store: list[Table] = field(default_factory=list)
+    beside: dict[str, Table] = field(default_factory=dict)
+    look: Callable[[World], None] = lambda world: None
 
     def __post_init__(self) -> None:
+        for model in self.models.models:
+            for table in feed_tables(model, "any"):
+                self.beside[table.name] = Table(len(table.key), len(table.columns))
         self.store = [Table(len(m.key), len(m.columns)) for m in self.models.models]
         self.by_lsn = {commit.end: commit for commit in self.commits}
 
@@ -127,7 +141,8 @@ class World:
 
     def apply(self, write: Write) -> None:
         """One write arrives."""
-        table = self.store[write.model]
+        self.look(self)
+        table = self.beside[write.model] if isinstance(write.model, str) else self.store[write.model]
         if write.delete:
             table.delete(write.row, write.timestamp)
         elif write.cells is not None:
@@ -145,7 +160,7 @@ class Worker:
         self._known: list[dict[Any, Any]] = [{} for _ in world.store]
         self._known_committed = self._known
         self._pending: list[Write] = []
-        self._in_batch = False
+        self._in_batch = self._ended = False
         self._end = Position()
         self._silent_below = world.published
         self._clock = 1e9
@@ -179,6 +194,9 @@ class Worker:
             self._clock += self._rng.choice((0, 0, 1, 3))
         if self._pending:
             self._world.apply(self._pending.pop())
+        elif self._in_batch and not self._ended:
+            self._ended = True
+            self._pending = self._beside(self._step.feeds.last(), self._end.lsn)
         elif self._in_batch:
             self._commit()
         elif self._step.deferred.waiting and self._rng.random() < 0.5:
@@ -203,7 +221,7 @@ class Worker:
         self._next = position.offset
         self._assembler = self._rules.assembler(position.lsn)
         self._step.reset()
-        self._pending, self._in_batch = [], False
+        self._pending, self._in_batch, self._ended = [], False, False
         self._known = [dict(known) for known in self._known_committed]
 
     def _transactions(self) -> Iterator[Transaction | Heartbeat]:
@@ -236,7 +254,9 @@ class Worker:
         if applied:
             loud = applied.lsn > self._silent_below
             before = (self._position.lsn, self._position.committed_at)
-            self._step.take(batch, since=before if loud and self._position.applied_lsn else None)
+            silent = () if loud else {model.name for model in self._world.models.models}
+            since = before if loud and self._position.applied_lsn else None
+            self._step.take(batch, since=since, silent=silent)
             if loud:
                 self._pending = self._writes(self._rules.timestamp_of(self._world.by_lsn[applied.lsn]))
         self._in_batch = True
@@ -270,7 +290,13 @@ class Worker:
                     deletes.append(Write(at, key, timestamp, True))
         self._rng.shuffle(upserts)
         self._rng.shuffle(deletes)
-        return deletes + upserts
+        first = self._beside(self._step.feeds.first(), timestamp)
+        return [*deletes, *upserts, *first] if self._rules.flags_first else [*first, *deletes, *upserts]
+
+    def _beside(self, writes: Iterable[SideWrite], timestamp: int) -> list[Write]:
+        found = [Write(write.table, row, timestamp, write.delete) for write in writes for row in write.rows]
+        self._rng.shuffle(found)
+        return found
 
     def _upsert(self, at: int, row: tuple[Any, ...], key: tuple[Any, ...], timestamp: int) -> Write:
         if not self._rules.changed_only:
@@ -283,6 +309,8 @@ class Worker:
 
     def _alone(self, write: Write) -> Write:
         """The cells of a whole row that have a budget, without the rest."""
+        if isinstance(write.model, str):
+            return write
         model = self._world.models.program.models[write.model].model
         others = [name for name in model.columns if name not in model.key]
         cells = {at: write.row[len(model.key) + at] for at, name in enumerate(others) if name in model.budgets}
@@ -291,7 +319,7 @@ class Worker:
     def _commit(self) -> None:
         if not self._rules.early_commit:
             self._store_position()
-        self._in_batch = False
+        self._in_batch = self._ended = False
         held = self._step.deferred.progress().values() if self._rules.hold_back else ()
         self._world.published = max(self._world.published, min([self._end.lsn, *(progress.since for progress in held)]))
 
@@ -303,15 +331,20 @@ class Worker:
 
 
 def run(
-    rng: Random, models: Models, commits: Sequence[Commit], log: Sequence[Entry], rules: Rules = Rules()
+    rng: Random,
+    models: Models,
+    commits: Sequence[Commit],
+    log: Sequence[Entry],
+    rules: Rules = Rules(),
+    look: Callable[[World], None] = lambda world: None,
 ) -> Iterator[tuple[int, World]]:
     """Let workers loose on a log. Yields (index of the last commit there, the world) whenever all is drained.
 
     The log becomes visible in up to three parts. Within each, a main worker and now and then a second one do one thing
     at a time, crash, pause, lose their volume; at its end the main worker drains (and so does the second, or it stays
-    paused with its writes until later).
+    paused with its writes until later). look: called after everything that anybody does.
     """
-    world = World(models, commits)
+    world = World(models, commits, look=look)
     main, second = Worker(world, rng, rules), Worker(world, rng, rules) if rng.random() > 0.5 else None
     cuts = sorted({*(rng.randrange(1, len(log) + 1) for _ in range(rng.randrange(3))), len(log)})
     try:
