@@ -23,6 +23,7 @@ from projections.feed_tables import feed_tables
 from projections.read_model import DeclarationError, ReadModel
 from projector.apply.consume import LogGapError
 from projector.apply.log import LogReader, LogUnavailableError
+from projector.apply.probe import LogProbe
 from projector.apply.requests import RebuildAskedError
 from projector.apply.step import MaintenanceError
 from projector.cassandra.errors import CassandraError, WriterStoppedError
@@ -254,7 +255,7 @@ def _work(
     try:
         readiness.began("connecting to Cassandra")
         session = connect(settings.cassandra, stop=stop)
-        readiness.log_answers = log.answers
+        readiness.log_answers = LogProbe(settings.kafka).answers
         writer = Writer(
             session,
             rows_per_batch=chosen.rows_per_batch,

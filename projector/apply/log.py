@@ -7,7 +7,6 @@ that are away are waited for by librdkafka itself; it is logged, and `read` retu
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import Any
 
@@ -38,7 +37,6 @@ class LogReader:
         self._end = -1
         self._refusals = Refusals()
         self._reached = False
-        self._asked, self._closed = threading.Lock(), False  # librdkafka must not be closed under a question
         properties = {
             **settings.client_properties(),
             "group.id": settings.group_id,
@@ -119,22 +117,9 @@ class LogReader:
         except KafkaException as error:
             _log.warning("the consumer group's offset was not committed", cause=str(error))
 
-    def answers(self, timeout_s: float = 2.0) -> bool:
-        """Whether a broker answers now and has the topic. Any thread may ask."""
-        with self._asked:
-            if self._closed:
-                return False
-            try:
-                found = self._consumer.list_topics(self._topic, timeout=timeout_s).topics[self._topic]
-            except (KafkaException, KeyError):
-                return False
-        return found.error is None
-
     def close(self) -> None:
         """Leave the brokers."""
-        with self._asked:
-            self._closed = True
-            self._consumer.close()
+        self._consumer.close()
 
     def _failed(self, error: KafkaError) -> None:
         fatal = (
