@@ -146,7 +146,9 @@ def demo() -> None:
 def _demo() -> int:
     from command_api.process.settings import Settings
     from deploy.local.demo import run_demo
+    from deploy.local.demo_feeds import THRESHOLD
 
+    os.environ.setdefault("LOCKSTEP_FEED_THRESHOLD", str(THRESHOLD))  # the processes of the stack inherit it
     options = stack.Options(folder=folders.STACK_FOLDER / "demo", throw_away=True)
     with stack.start(options, console, _Announcer()) as running:
         os.environ["LOCKSTEP_FILE"] = str(running.settings_file)

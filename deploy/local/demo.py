@@ -2,7 +2,7 @@
 
 Against running servers with migrated, empty tables, the demonstration
 
-1. fills users, orders, reviews, trips, posts and messages by SQL (the one step that is not the API's), and waits until the read models cover them;
+1. fills users, orders, reviews, trips, posts, follows and messages by SQL (the one step that is not the API's), and waits until the read models cover them;
 2. sends a seeded load to the command API at a steady rate, while some of its commands are watched until they can be read;
 3. has the scheduled read models run once more, waits until the read models cover everything, compares each with its select() on Postgres, and times one query on both.
 
@@ -17,6 +17,7 @@ from command_api.process.logging import configure_logging
 from command_api.process.settings import Settings
 from deploy.local import demo_fill
 from deploy.local.demo_equal import compare
+from deploy.local.demo_feed_equal import compare_feed
 from deploy.local.demo_load import run_load
 from deploy.local.demo_plan import make_plan
 from deploy.local.demo_print import Line, Printer, percentile
@@ -63,7 +64,7 @@ def _fill(servers: Servers, printer: Printer) -> None:
     printer.say(
         f"bulk load by SQL (not through the API): {demo_fill.USERS:,} users, {demo_fill.ORDERS:,} orders,"
         f" with {demo_fill.ITEMS:,} lines, {demo_fill.REVIEWS + demo_fill.USERS:,} reviews, {demo_fill.TRIPS:,} trips,"
-        f" {demo_fill.POSTS:,} posts with {demo_fill.LIKES:,} likes, {demo_fill.ADDRESSES:,} addresses,"
+        f" {demo_fill.POSTS:,} posts with {demo_fill.LIKES:,} likes, {demo_fill.FOLLOWS:,} follows, {demo_fill.ADDRESSES:,} addresses,"
         f" {demo_fill.MESSAGES:,} messages"
     )
     with printer.counting("rows inserted", demo_fill.ROWS) as advance:
@@ -74,6 +75,7 @@ def _fill(servers: Servers, printer: Printer) -> None:
 
 def _load(servers: Servers, printer: Printer, seed: int) -> Watched:
     plan = make_plan(seed, filled_users=demo_fill.USERS)
+    before = sum(len(journey) for part in (plan.catalogue, plan.sign_ups) for journey in part)
     shown = 0
 
     def tell(text: str) -> None:
@@ -84,7 +86,7 @@ def _load(servers: Servers, printer: Printer, seed: int) -> Watched:
 
     printer.say(
         f"load through {servers.command_api}: {plan.requests:,} commands of seed {seed}, {PER_SECOND:.0f} a second, and beside"
-        f" them {WATCHED} orders, reviews, trips, posts, messages and addresses of which every command is watched until it can be read"
+        f" them {WATCHED} orders, reviews, trips, posts, messages, addresses and follows of which every command is watched until it can be read"
     )
     watcher = Watcher(
         servers,
@@ -101,7 +103,7 @@ def _load(servers: Servers, printer: Printer, seed: int) -> Watched:
             nonlocal answered
             answered += 1
             advance(1)
-            if answered == len(plan.catalogue) + len(plan.sign_ups):
+            if answered == before:
                 watcher.start()
 
         try:
@@ -127,7 +129,7 @@ def _judge(servers: Servers, printer: Printer, watched: Watched, seed: int) -> i
     printer.say(f"the log is quiet at {position}; covered by all read models {seconds * 1e3:.0f} ms later")
     lines = []
     for model in READ_MODELS:
-        comparison = compare(servers, model)
+        comparison = compare(servers, model) if model.fan_out is None else compare_feed(servers, model, seed)
         printer.say(f"{model.name}: compared {comparison.rows:,} rows with its SQL")
         for sample in comparison.samples:
             printer.say(f"DIFFERENT: {sample}")

@@ -1,13 +1,15 @@
-"""Users, orders, reviews, trips, posts and messages written by SQL in one go, so that the timings are of tables with something in them.
+"""Users, orders, reviews, trips, posts, follows and messages written by SQL in one go: the timings are of tables with something in them.
 
 This is the one part of the demonstration that does not pass through the command API. The rows follow from their
-numbers alone, so every run fills the same; messages are of the last whole month, whose partition is there.
+numbers alone, so every run fills the same; messages are of the last whole month, whose partition is there, and nine in
+ten users have been seen just now.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from uuid import UUID
 
@@ -24,6 +26,10 @@ POSTS = 500
 CHANNELS = 10
 QUIET = CHANNELS  # the number of one more channel, without a message
 MESSAGES = 20_000
+MOST_FOLLOWERS = 1_500  # of the first user, from whom on they become fewer (`demo_feeds`)
+FAMOUS = 20  # users who have posted more than others
+_FAMOUS_POSTS = 5  # of each
+FOLLOWS = sum(MOST_FOLLOWERS // (n + 1) for n in range(USERS))
 _MOST_LIKES = 40
 _MANY_ADDRESSES = 25  # of the first user: more than a profile holds
 ITEMS = ORDERS + ORDERS // 2
@@ -43,7 +49,9 @@ ROWS = (
     + DRIVERS
     + TRIPS
     + POSTS
+    + FAMOUS * _FAMOUS_POSTS
     + LIKES
+    + FOLLOWS
     + CHANNELS
     + 1
     + MESSAGES
@@ -51,8 +59,9 @@ ROWS = (
 _CHUNK = 10_000
 
 _USERS = """
-    insert into users (user_id, name)
-    select md5('user ' || n)::uuid, 'Customer ' || n from generate_series(0, %(users)s - 1) n
+    insert into users (user_id, name, last_seen_at)
+    select md5('user ' || n)::uuid, 'Customer ' || n, case when n %% 10 <> 9 then now() end
+    from generate_series(0, %(users)s - 1) n
 """
 _ADDRESSES = """
     insert into addresses (address_id, user_id, label, line, city, postcode)
@@ -121,6 +130,18 @@ _POSTS = """
            timestamptz '2025-01-01 00:00:00+00' + n * interval '1 hour'
     from generate_series(0, %(posts)s - 1) n
 """
+# Followers are seven numbers apart: as 7 does not divide the users' number, none comes twice.
+_FOLLOWS = """
+    insert into follows (follower_id, followee_id, since)
+    select md5('user ' || (n + 7 * i) %% %(users)s)::uuid, md5('user ' || n)::uuid, timestamptz '2025-01-01 00:00:00+00'
+    from generate_series(0, %(users)s - 1) n, generate_series(1, %(most_followers)s / (n + 1)) i
+"""
+_OF_THE_FAMOUS = """
+    insert into posts (post_id, author_id, body, created_at)
+    select md5('famous ' || n || ' ' || i)::uuid, md5('user ' || n)::uuid, 'Listen: ' || i,
+           timestamptz '2025-03-01 00:00:00+00' + (n + i * 100) * interval '1 minute'
+    from generate_series(0, %(famous)s - 1) n, generate_series(1, %(famous_posts)s) i
+"""
 # Users 101 apart like the same post: none of them twice.
 _LIKES = """
     insert into likes (post_id, user_id, created_at)
@@ -165,6 +186,15 @@ def filled_channel(number: int) -> UUID:
     return UUID(md5(f"channel {number}".encode(), usedforsecurity=False).hexdigest())
 
 
+def famous_post(author: int, number: int) -> tuple[UUID, str]:
+    """The id and the time of a post, from 1 on, of one of the first FAMOUS users."""
+    minutes = author + number * 100
+    at = datetime(2025, 3, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+    return UUID(
+        md5(f"famous {author} {number}".encode(), usedforsecurity=False).hexdigest()
+    ), f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def favourite_stars() -> Counter[int]:
     """How many reviews of FAVOURITE give each rating."""
     return Counter(1 + n % 5 for n in range(USERS))
@@ -175,6 +205,7 @@ def fill(conninfo: str, told: Callable[[int], None]) -> None:
     counts = {"users": USERS, "orders": ORDERS, "products": PRODUCTS, "reviews": REVIEWS, "drivers": DRIVERS}
     counts |= {"trips": TRIPS, "categories": CATEGORIES, "favourite": FAVOURITE, "posts": POSTS}
     counts |= {"channels": CHANNELS, "messages": MESSAGES}
+    counts |= {"most_followers": MOST_FOLLOWERS, "famous": FAMOUS, "famous_posts": _FAMOUS_POSTS}
     counts |= {"most_likes": _MOST_LIKES, "many_addresses": _MANY_ADDRESSES}
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute("set timezone = 'UTC'")
@@ -185,5 +216,6 @@ def fill(conninfo: str, told: Callable[[int], None]) -> None:
             with connection.transaction():  # an order is never without its lines
                 written = sum(connection.execute(text, span).rowcount for text in (_ORDERS, _ITEMS))
             told(written)
-        for text in (_REVIEWS, _FAVOURITE_REVIEWS, _DRIVERS, _TRIPS, _POSTS, _LIKES, _CHANNELS, _MESSAGES):
+        last = (_REVIEWS, _FAVOURITE_REVIEWS, _DRIVERS, _TRIPS, _POSTS, _LIKES, _CHANNELS, _MESSAGES)
+        for text in (*last, _FOLLOWS, _OF_THE_FAMOUS):
             told(connection.execute(text, counts).rowcount)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from uuid import UUID
 
-from deploy.local import demo_customers
+from deploy.local import demo_customers, demo_feeds
 from deploy.local.demo_fill import CATEGORIES, filled_category, filled_user
 from deploy.local.demo_request import REGIONS, Journey, Request, money, name, new_id, thing
 
@@ -95,7 +95,11 @@ def make_plan(seed: int, *, users: int = 150, orders: int = 300, filled_users: i
     )
     catalogue += tuple((demo_customers.register_driver(driver, random),) for driver in drivers)
     people = tuple(new_id(random) for _ in range(users))
-    sign_ups = tuple((_register(user, random),) for user in people)
+    # One in six is not seen after that: the timeline is Postgres's until it is read.
+    sign_ups = tuple(
+        (_register(user, random), *([] if n % 6 == 5 else [demo_feeds.heartbeat(user)]))
+        for n, user in enumerate(people)
+    )
     customers, leavers = people[:-3], people[-3:]
     journeys = [_order(random, random.choice(customers[1:]), products) for _ in range(orders)]
     journeys += [(rename(random.choice(customers[1:]), name(random)),) for _ in range(40)]
@@ -109,6 +113,7 @@ def make_plan(seed: int, *, users: int = 150, orders: int = 300, filled_users: i
     journeys += demo_customers.reviews(random, active, products, 150)
     journeys += demo_customers.trips(random, active, drivers, 120)
     journeys += demo_customers.posts(random, active, 40)
+    journeys += demo_feeds.journeys(random, active, 60 if filled_users else 0)
     journeys += [(demo_customers.rename_driver(random.choice(drivers), random),) for _ in range(10)]
     journeys += demo_customers.addresses(random, active, 60)
     journeys += [

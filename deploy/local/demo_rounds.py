@@ -2,7 +2,7 @@
 
 One round: an order on its way, delivered or cancelled, with its user renamed; a review of the product that everybody has
 reviewed, written, edited and deleted; a trip whose fare is corrected; addresses added until the profile holds no more;
-a post and its likes; a message, edited, and deleted in turn. What nobody else changes is watched: the orders are of a region of their own, so that its sales of
+a post and its likes; a message, edited, and deleted in turn; an author followed, whose old posts come, and unfollowed. What nobody else changes is watched: the orders are of a region of their own, so that its sales of
 the day follow from the replies.
 """
 
@@ -17,11 +17,21 @@ from typing import Any
 from uuid import UUID
 
 from deploy.local import demo_customers as customers
-from deploy.local.demo_fill import FAVOURITE, QUIET, favourite_stars, filled_channel, filled_product, filled_user
+from deploy.local import demo_feeds as feeds
+from deploy.local.demo_fill import (
+    FAMOUS,
+    FAVOURITE,
+    QUIET,
+    famous_post,
+    favourite_stars,
+    filled_channel,
+    filled_product,
+    filled_user,
+)
 from deploy.local.demo_plan import cancel, move, place, rename
 from deploy.local.demo_request import Request, name, new_id
 from deploy.local.demo_sights import Reply, Sight, Step, shown, sight
-from projections.feeds import POSTS_BY_AUTHOR
+from projections.feeds import FOLLOWEES_BY_USER, HOME_TIMELINE, POSTS_BY_AUTHOR
 from projections.messages import MESSAGE_BUCKETS_BY_CHANNEL, MESSAGES_BY_CHANNEL
 from projections.orders import ORDER_BY_ID, ORDERS_BY_STATUS, ORDERS_BY_USER
 from projections.people import USER_PROFILE
@@ -45,6 +55,8 @@ WATCHED = (
     MESSAGES_BY_CHANNEL,
     MESSAGE_BUCKETS_BY_CHANNEL,
     POSTS_BY_AUTHOR,
+    FOLLOWEES_BY_USER,
+    HOME_TIMELINE,
 )
 REGION = "antarctica"
 _MOST_ADDRESSES = 20
@@ -76,6 +88,7 @@ class Rounds:
             yield from self._house()
             yield from self._post()
             yield from self._message(deleted=number % 2 == 1)
+            yield from self._follow(1 + number % (FAMOUS - 1))
 
     def _order(self, *, cancelled: bool) -> Iterator[Step]:
         order, row = new_id(self.random), dict[str, Any]()
@@ -202,6 +215,18 @@ class Rounds:
         yield Step(request=customers.edit_message(message, self.random), sights=seen)
         if deleted:
             yield Step(request=customers.delete_message(message), sights=counted)
+
+    def _follow(self, number: int) -> Iterator[Step]:
+        """Of an author who is not hot: a hot one's posts are in no timeline until it is read."""
+        author, (post, at) = filled_user(number), famous_post(number, 1)
+        row = {"user_id": str(self.user), "author_id": str(author), "post_id": str(post), "created_at": at}
+
+        def seen(reply: Reply) -> tuple[Sight, ...]:
+            columns = {"author_id": row["author_id"]} if reply["following"] else None
+            return tuple(sight(model, row, columns) for model in (FOLLOWEES_BY_USER, HOME_TIMELINE))
+
+        yield Step(request=feeds.follow(self.user, author), sights=seen)
+        yield Step(request=feeds.unfollow(self.user, author), sights=seen)
 
     def _named(self, column: str) -> dict[str, str]:
         """The user's name as a column of a row, once it is known."""

@@ -16,7 +16,7 @@ from rich.console import Console
 from sqlalchemy import Float, column, literal, select
 
 from command_api.commands.orders import MOVES
-from deploy.local import demo
+from deploy.local import demo, demo_feeds, demo_fill
 from deploy.local.demo_equal import Comparison, difference, from_postgres, sql_text
 from deploy.local.demo_fill import filled_user
 from deploy.local.demo_load import check
@@ -51,14 +51,20 @@ def test_a_plan_holds_every_kind_of_command() -> None:
     wanted |= {"reviews written", "reviews edited", "reviews deleted", "second reviews refused"}
     wanted |= {"trips started", "trips finished", "fares corrected", "early fares refused", "drivers renamed"}
     wanted |= {"posts", "posts edited", "posts deleted", "likes", "likes given twice", "likes taken back"}
+    wanted |= {"follows", "unfollows", "heartbeats", "all followers removed"}
     wanted |= {"addresses added", "addresses changed", "addresses removed", "products moved"}
     wanted |= {"renames", "avatars", "prices", "users deleted", "forbidden moves refused", "repeated with their key"}
     assert wanted <= set(done)
-    assert plan.requests == sum(done.values()) + len(plan.catalogue) + len(plan.sign_ups)
+    assert plan.requests == sum(done.values()) + len(plan.catalogue) + sum(map(len, plan.sign_ups))
 
 
 def orders_of(journeys: tuple[Journey, ...]) -> Iterator[Journey]:
     return (journey for journey in journeys if journey[0].what == "orders placed")
+
+
+def test_the_first_filled_user_is_above_the_threshold_and_the_second_below() -> None:
+    followers = [demo_fill.MOST_FOLLOWERS // (n + 1) for n in range(demo_fill.USERS)]
+    assert followers[0] > demo_feeds.THRESHOLD > followers[1] > followers[demo_fill.FAMOUS] > 0
 
 
 @pytest.mark.parametrize("seed", range(5))

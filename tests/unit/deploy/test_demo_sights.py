@@ -10,13 +10,16 @@ from uuid import UUID, uuid4
 
 from cassandra.util import Date
 
+from deploy.local.demo_fill import famous_post
 from deploy.local.demo_rounds import REGION, WATCHED, Rounds
 from deploy.local.demo_sights import Sight, Step
 from projections import INCREMENTAL
+from read_api.instants import parse_timestamptz
 
 AT = "2025-03-01T00:00:00.000007Z"
 MICROS = 1_740_787_200_000_007
 DAY = Date(20_148)
+FAMOUS = parse_timestamptz(famous_post(1, 1)[1])
 
 
 def rounds(count: int = 1) -> list[tuple[Step, tuple[Sight, ...]]]:
@@ -40,6 +43,8 @@ def rounds(count: int = 1) -> list[tuple[Step, tuple[Sight, ...]]]:
             reply = {"status": "cancelled"}
         if request.path.startswith("/messages"):
             reply |= message
+        if "/following/" in request.path:
+            reply |= {"following": request.method == "PUT"}
         if "/addresses/" in request.path:
             reply |= {"address_id": request.path.rpartition("/")[2]}
         seen.append((step, step.sights({"user_id": str(user), **reply})))
@@ -59,8 +64,9 @@ def test_a_key_is_cassandras_and_a_path_the_read_apis() -> None:
             assert len(sight.path.split("/")) == 1 + len(found)
             assert set(sight.parameters) == {c.column for c in sight.model.clustering}
             for column, value in values.items():
+                followed = sight.model.name == "home_timeline"
                 wanted = {
-                    "created_at": MICROS,
+                    "created_at": FAMOUS if followed else MICROS,
                     "started_at": MICROS,
                     "day": DAY,
                     "date": DAY,
@@ -169,6 +175,13 @@ def test_a_channels_messages_must_be_counted_in_their_bucket() -> None:
     counts = [(sight.columns or {})["message_count"] for _, sight in of("message_buckets_by_channel", 4)]
     assert counts == ["1", "2", "1", "2", "3", "2"]
     assert [what for what, sight in of("messages_by_channel", 2) if sight.columns is None] == ["messages deleted"]
+
+
+def test_an_old_post_must_come_with_its_author_and_go_again() -> None:
+    for name in ("followees_by_user", "home_timeline"):
+        seen = [(what, sight.columns is None) for what, sight in of(name, 2)]
+        assert seen == [("follows", False), ("unfollows", True)] * 2
+    assert len({sight.key for _, sight in of("home_timeline", 2)}) == 2, "another author each round"
 
 
 def test_likes_must_be_counted() -> None:
