@@ -25,17 +25,15 @@ from read_api.operations import operations_app
 from read_api.page.app import Page
 from read_api.preferences import parse_preferences
 from read_api.problem import (
-    CONTENT_TYPE,
     ProblemError,
     ReadTimeoutError,
     UnknownRouteError,
     internal_fault,
     not_allowed,
 )
+from read_api.replies import Headers, entity_tag, is_held, problem_reply, rows_headers
 from read_api.rows import Reader, Reply, Source
 from read_api.service import ReadService
-
-Headers = list[tuple[bytes, bytes]]
 
 _READ = b"/read/"
 _METRICS = "/metrics"
@@ -71,7 +69,7 @@ class ReadApi:
                     if scope["path"] == _METRICS:
                         self.access.check_metrics(caller)
                 except ProblemError as problem:
-                    await _send(scope, send, *_problem_reply(problem))
+                    await _send(scope, send, *problem_reply(problem))
                     return
         try:
             await self._operations(scope, receive, send)
@@ -87,12 +85,16 @@ class ReadApi:
         try:
             caller = self.access.admit(scope["headers"], scope["query_string"])
             reply = await self._read(scope, caller, name, reader, segments)
-            status, headers, body = 200, _headers(reply), reply.body
+            tag = entity_tag(reply.rows, reply.more)
+            status, body = (304, b"") if is_held(scope["headers"], tag) else (200, reply.body)
+            headers = rows_headers(reply, tag, private=not self.access.gate.open)
+            if status == 200:
+                headers.append((b"content-type", b"application/json"))
         except ProblemError as problem:
-            status, headers, body = _problem_reply(problem)
+            status, headers, body = problem_reply(problem)
         except Exception:
             _log.exception("read_failed", model=name)
-            status, headers, body = _problem_reply(internal_fault())
+            status, headers, body = problem_reply(internal_fault())
         label = name if reader is not None else NO_MODEL
         self.service.metrics.requests.labels(label, status).observe(time.perf_counter() - began)
         await _send(scope, send, status, headers, body)
@@ -132,25 +134,8 @@ class ReadApi:
 
 
 async def _send(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
-    headers.append((b"content-length", b"%d" % len(body)))
+    if status != 304:
+        headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-
-def _headers(reply: Reply) -> Headers:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"cache-control", b"no-store"),
-        (b"source", reply.source.encode()),
-        (b"covered-lsn", str(reply.covered).encode()),
-        (b"consistency-token", str(reply.token).encode()),
-    ]
-    if reply.lag_seconds is not None:
-        headers.append((b"lag-seconds", b"%.6f" % reply.lag_seconds))
-    return headers
-
-
-def _problem_reply(problem: ProblemError) -> tuple[int, Headers, bytes]:
-    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"cache-control", b"no-store")]
-    headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
-    return problem.status, headers, problem.body()

@@ -119,7 +119,7 @@ def _operation(route: Route) -> Schema:
         "tags": ["read models"],
         "security": [{"bearer": [f"read:{table.name}"]}],
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters()],
-        "responses": {"200": _reply(route)}
+        "responses": {"200": _reply(route), "304": {"description": "The rows are those of If-None-Match's ETag"}}
         | {status: {"$ref": f"#/components/responses/{status}"} for status in _PROBLEMS},
     }
 
@@ -164,6 +164,13 @@ def _header_parameters() -> list[Schema]:
     return [
         {"name": "Consistency-Token", "in": "header", "required": False, "schema": _TOKEN, "description": _AT_LEAST},
         {
+            "name": "If-None-Match",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "pattern": '^W/"[0-9a-f]{24}"$'},
+            "description": "The ETag of a reply that the client holds: 304 when its rows are still these.",
+        },
+        {
             "name": "Prefer",
             "in": "header",
             "required": False,
@@ -192,6 +199,7 @@ def _reply(route: Route) -> Schema:
             "Source": {"schema": _SOURCE, "description": "As in the body."},
             "Covered-Lsn": {"schema": _LSN, "description": _COVERED},
             "Consistency-Token": {"schema": _TOKEN, "description": _AFTERWARDS},
+            "ETag": {"schema": {"type": "string"}, "description": "Of the rows, and of whether there are more."},
             "Lag-Seconds": {"schema": {"type": "number"}, "description": _LAG},
         },
         "content": {"application/json": {"schema": body}},
@@ -251,7 +259,9 @@ def _operations() -> Schema:
     }
     found: Schema = {path: {"get": _plain(text, scopes, path)} for path, (text, scopes) in texts.items()}
     found["/covered"]["get"]["parameters"] = [
-        parameter | {"required": parameter["name"] != "Prefer"} for parameter in _header_parameters()
+        parameter | {"required": parameter["name"] != "Prefer"}
+        for parameter in _header_parameters()
+        if parameter["name"] != "If-None-Match"
     ]
     return found
 

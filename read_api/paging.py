@@ -3,7 +3,7 @@
 A page carries the clustering key of the last row before it, with which either source goes on, Cassandra's paging state
 where that is the quicker way, and the position that the pages before it showed, so that a later page is never older than
 an earlier one. It opens only with the query it was made for: model, key, ranges and order (a limit
-may change). The seal is an HMAC-SHA256 under the server's key; without a configured secret that key is made of public
+may change). The seal is a keyed BLAKE2b under the server's key; without a configured secret that key is made of public
 names, which keeps pages of other queries and garbled ones out, and forged ones not.
 """
 
@@ -77,7 +77,8 @@ class PageSeal:
             raise foreign_page() from error
 
     def _seal(self, content: bytes, query: Query) -> bytes:
-        return hmac.digest(self._key, repr(query).encode() + b"\0" + content, "sha256")[:_SEAL_BYTES]
+        sealed = repr(query).encode() + b"\0" + content
+        return hashlib.blake2b(sealed, key=self._key, digest_size=_SEAL_BYTES).digest()
 
 
 def foreign_page() -> InvalidPageError:

@@ -46,9 +46,9 @@ class Source(StrEnum):
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The JSON of a reply. rows: one object a row. stale: older than declared. next_page: None at the end."""
+    """The JSON of a reply. rows: an array of one object a row. stale: older than declared. next_page: None at the end."""
 
-    rows: list[msgspec.Struct]
+    rows: msgspec.Raw
     source: Source
     covered_lsn: str
     lag_seconds: float | None
@@ -58,9 +58,15 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A body, encoded, with what its headers repeat; `count` is of rows, `token` what a later read is to cover."""
+    """A body, encoded, with what its headers repeat; `count` is of rows, `token` what a later read is to cover.
+
+    rows: the body's, encoded. more: whether there are others after them.
+    """
 
     body: bytes
+    rows: bytes
+    more: bool
+    stale: bool
     source: Source
     covered: Lsn
     token: ConsistencyToken
@@ -152,16 +158,21 @@ class Reader:
                 state=answer.state,
                 postgres=answer.source is Source.POSTGRES,
             )
+        rows = _encode(self._render(answer.rows))
+        stale = answer.source is Source.READ_MODEL and self._declared.broken(answer.lag_seconds)
         body = Body(
-            rows=self._render(answer.rows),
+            rows=msgspec.Raw(rows),
             source=answer.source,
             covered_lsn=str(answer.covered),
             lag_seconds=answer.lag_seconds,
-            stale=answer.source is Source.READ_MODEL and self._declared.broken(answer.lag_seconds),
+            stale=stale,
             next_page=self._seal.close(following, query) if following is not None else None,
         )
         return Reply(
             body=_encode(body),
+            rows=rows,
+            more=following is not None,
+            stale=stale,
             source=answer.source,
             covered=answer.covered,
             token=self._shown(answer.token, request.token),
