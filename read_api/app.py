@@ -138,4 +138,3 @@ async def _send(scope: Scope, send: Send, status: int, headers: Headers, body: b
         headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
-

@@ -47,6 +47,9 @@ class Declared:
         return self.staleness_s is not None and (lag_s is None or lag_s > self.staleness_s)
 
 
+NOTHING_DECLARED = Declared(staleness_s=None, tables=frozenset())
+
+
 def report(declared: Mapping[str, Declared], positions: Mapping[str, Position]) -> dict[str, dict[str, Any]]:
     """The freshness of each read model, as JSON takes it."""
     found = {}

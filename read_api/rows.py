@@ -24,7 +24,7 @@ from command_api.process.consistency import ConsistencyToken, merged
 from projections.cassandra_table import cassandra_table
 from read_api.buckets import BucketWalk
 from read_api.continuation import key_of, read_key, rest
-from read_api.coverage import Declared
+from read_api.coverage import NOTHING_DECLARED, Declared
 from read_api.cql import Shape, select_statement
 from read_api.fallback import Fallback, FallbackError
 from read_api.feed import FeedReader
@@ -107,7 +107,7 @@ class Reader:
         seal: PageSeal,
         fallback: Fallback | None = None,
         source: SourceQuery | None = None,
-        declared: Declared = Declared(staleness_s=None, tables=frozenset()),
+        declared: Declared = NOTHING_DECLARED,
         feed: FeedReader | None = None,
         rebuilds: Rebuilds | None = None,
     ) -> None:
