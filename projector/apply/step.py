@@ -25,6 +25,7 @@ from projector.replica.images import Images
 Row = tuple[Any, ...]
 CHUNK = 2_000
 MOST_KEYS = 20_000
+MOST_WOKEN = 2_000  # keys of waking readers in a batch; the others wait for slices
 
 
 class MaintenanceError(RuntimeError):
@@ -70,14 +71,23 @@ class Step:
             self._touched[model.model.name] = self._touch(model, imaged, later)
         for model in self._program.models:
             name = model.model.name
-            self._touched[name] += self._ask(model, (*(asked or {}).get(name, ()), *self.feeds.asked(name)))
+            self._add(
+                model, (*(asked or {}).get(name, ()), *self.feeds.asked(name), *self.feeds.work(name, MOST_WOKEN))
+            )
         return dict(self._touched)
 
-    def slice(self, most: int) -> dict[str, int]:
-        """Touch the next keys of what is put aside: the number by read model."""
-        self._clear()
+    def slice(self, most: int, silent: Container[str] = ()) -> dict[str, int]:
+        """Touch the next keys of what is put aside: the number by read model. silent: as in `take`."""
+        self._clear(silent)
         self._touched |= self.deferred.slice(most)
+        for model in self._program.models:
+            self._add(model, tuple(self.feeds.work(model.model.name, most)))
         return dict(self._touched)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to slice now."""
+        return self.deferred.waiting or self.feeds.waiting
 
     def reset(self) -> None:
         """Forget everything of a batch that was rolled back."""
@@ -97,7 +107,8 @@ class Step:
 
     def absent(self, model: ModelProgram) -> Iterator[list[Row]]:
         """Touched keys without a row, in chunks."""
-        return self._chunks(model, model.recompute.absent)
+        cap = self.feeds.caps.get(model.model.name)
+        return self._chunks(model, model.recompute.absent if cap is None else cap.gone)
 
     def _update_groups(self, imaged: frozenset[str]) -> frozenset[str]:
         try:
@@ -123,6 +134,13 @@ class Step:
             raise _explained(model.model.name, error) from error
         return touched
 
+    def _add(self, model: ModelProgram, keys: Sequence[Row]) -> None:
+        """Touch keys that no image touches, and what a feed's policies make of all that is touched."""
+        name = model.model.name
+        self._touched[name] += self._ask(model, keys)
+        if self._touched[name]:
+            self._touched[name] += self.feeds.complete(name)
+
     def _ask(self, model: ModelProgram, keys: Sequence[Row]) -> int:
         names = ", ".join(identifier(name) for name in model.model.key)
         markers = ", ".join("?" * len(model.model.key))
@@ -139,7 +157,7 @@ class Step:
         except sqlite3.OperationalError as error:
             raise _explained(model.model.name, error) from error
 
-    def _clear(self, silent: Container[str] = ()) -> None:
+    def _clear(self, silent: Container[str]) -> None:
         self.feeds.clear(silent)
         self._images.clear()
         self._groups.clear()

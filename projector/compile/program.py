@@ -22,9 +22,11 @@ from projector.compile.errors import RefusedError, RefusedModelError
 from projector.compile.expression import identifier
 from projector.compile.group_program import GroupProgram, group_programs
 from projector.compile.names import WEIGHT, images_name, replica_name, touched_name
+from projector.compile.newest import NewestStatement, newest_statement
 from projector.compile.pushed import CREATE_FLIPS, FLIPS, FeedProgram, feed_program, pushed
 from projector.compile.recompute import RecomputeStatements, recompute_statements
 from projector.compile.touch import TouchStatement, touch_statements
+from projector.feeds.tables import CREATE_PARTITIONS, PARTITIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class ReplicaTable:
 class ModelProgram:
     """One read model: its analysis, the proof of its key, and its statements.
 
-    model: what the table holds; of a feed, the select() of its copies, and `feed` says the rest.
+    model: what the table holds; of a feed, the select() of its copies, and `feed` says the rest. newest: of a feed.
     """
 
     model: ReadModel
@@ -71,6 +73,7 @@ class ModelProgram:
     touch: tuple[TouchStatement, ...]
     recompute: RecomputeStatements
     feed: FeedProgram | None = None
+    newest: NewestStatement | None = None
 
     def create_touched(self) -> str:
         """CREATE of the touched keys' temporary table; its order is the Cassandra table's partition order."""
@@ -94,11 +97,11 @@ class Program:
 
     def create_feeds(self) -> list[str]:
         """CREATE statements of what feeds keep in the replica, beside the tables."""
-        return [CREATE_FLIPS, *(statement for feed in self.feeds for statement in feed.create())]
+        return [CREATE_FLIPS, *CREATE_PARTITIONS, *(statement for feed in self.feeds for statement in feed.create())]
 
     def feed_state(self) -> list[str]:
         """What `create_feeds` makes, quoted."""
-        return [FLIPS, *(feed.counts for feed in self.feeds)]
+        return [FLIPS, *PARTITIONS, *(feed.counts for feed in self.feeds)]
 
     @property
     def fingerprint(self) -> str:
@@ -107,7 +110,7 @@ class Program:
             [t.name, [(n, k.sqlite, k.kind, k.scale) for n, k in t.columns.items()], t.key, t.indexes]
             for t in self.tables.values()
         ] + [statement for group in self.groups for statement in group.create()]
-        shape += [[feed.model, feed.edges, feed.policy.edge_author] for feed in self.feeds]
+        shape += [[feed.model, feed.edges, feed.policy.edge_author, *feed.kept()] for feed in self.feeds]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
 
 
@@ -131,9 +134,14 @@ def compile_models(models: Iterable[ReadModel]) -> Program:
             edges = program.feed.policy.edges
             tables[edges.fullname] = edges
             used.setdefault(edges.fullname, set()).add(program.feed.policy.edge_author)
+            if (active := program.feed.policy.active) is not None:
+                tables[active.table.fullname] = active.table
+                used.setdefault(active.table.fullname, set()).update((active.reader, active.seen))
+                lookups.setdefault(active.table.fullname, set()).update(((active.reader,), (active.seen,)))
         for name, columns in (
             *(found for statement in program.touch for found in statement.looked_up),
             *program.recompute.looked_up,
+            *(program.newest.looked_up if program.newest is not None else ()),
             *(found for group in program.analysis.groups() for found in group.looked_up),
         ):
             lookups.setdefault(name, set()).add(columns)
@@ -164,6 +172,7 @@ def _compile_model(model: ReadModel) -> ModelProgram:
         touch=touch_statements(analysis, feed),
         recompute=recompute_statements(analysis, lookups),
         feed=feed,
+        newest=newest_statement(analysis) if feed is not None else None,
     )
 
 

@@ -59,6 +59,12 @@ class FeedProgram:
         kind = self.author.sqlite
         return [f"CREATE TABLE {self.counts} ({AUTHOR} {kind} PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID"]
 
+    def kept(self) -> list[Any]:
+        """What a replica's book-keeping of partitions depends on."""
+        active = self.policy.active
+        seen = [active.table.fullname, active.reader, active.seen, active.within.total_seconds()] if active else []
+        return [self.policy.cap, *seen]
+
     def copied(self, author: str) -> str:
         """SQL that holds unless the author (an SQL expression) is hot and has no copies left."""
         hot, model = replica_name(self.hot.fullname), literal(self.model)

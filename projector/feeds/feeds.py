@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from projector.compile.program import Program, ReplicaTable
+from projector.feeds.cap import Cap
 from projector.feeds.hot import HotAuthors
+from projector.feeds.inactive import Inactive
 from projector.feeds.policy import Policy, Row, SideWrite
 from projector.replica.images import Images
 
 
 class Feeds:
-    """hot: the policy of hot authors by read model, for those who look on."""
+    """hot, inactive, caps: the policies of each kind by read model, for those who look on."""
 
     def __init__(self, connection: sqlite3.Connection, program: Program, images: Images) -> None:
         self.hot = {feed.model: HotAuthors(connection, feed, images) for feed in program.feeds}
-        self._policies: dict[str, tuple[Policy, ...]] = {model: (hot,) for model, hot in self.hot.items()}
+        self.inactive: dict[str, Inactive] = {}
+        self.caps: dict[str, Cap] = {}
+        for model, policy in ((m, m.feed.policy) for m in program.models if m.feed is not None):
+            assert model.newest is not None, "a feed"
+            name = model.model.name
+            if policy.active is not None:
+                self.inactive[name] = Inactive(connection, model, model.newest, policy.active, policy.cap)
+            if policy.cap is not None:
+                self.caps[name] = Cap(connection, model, model.newest, policy.cap)
+        kinds: tuple[Mapping[str, Policy], ...] = (self.hot, self.inactive, self.caps)
+        self._policies = {model: tuple(kind[model] for kind in kinds if model in kind) for model in self.hot}
         tables = {table.fullname: table for table in program.tables.values()}
         for name in {name for policy in self._all() for name in policy.watches}:
             images.watch(name, *_told(tables[name], [policy for policy in self._all() if name in policy.watches]))
@@ -37,6 +49,25 @@ class Feeds:
         """Keys of a read model that policies have written."""
         for policy in self._policies.get(model, ()):
             yield from policy.asked()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a policy has something put aside."""
+        return any(policy.waiting for policy in self._all())
+
+    def work(self, model: str, most: int) -> Iterator[Row]:
+        """Keys of a read model that policies have put aside."""
+        for policy in self._policies.get(model, ()):
+            yield from policy.work(most)
+
+    def complete(self, model: str) -> int:
+        """All keys of a read model are touched: touch what that makes necessary; the number of keys that are added."""
+        return sum(policy.complete() for policy in self._policies.get(model, ()))
+
+    def wake(self, model: str, reader: Any, at: int) -> None:
+        """Somebody asks for a reader's partition, in the batch that comes. at: commit time, microseconds."""
+        if model in self.inactive:
+            self.inactive[model].asked_for(reader, at)
 
     def kept(self, model: str, rows: list[Row]) -> list[Row]:
         """Of a read model's rows, those that are written."""

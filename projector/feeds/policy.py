@@ -3,6 +3,8 @@
     changed, emptied     each change of a table that it watches, in log order, before the replica has it
     end                  each transaction's end: the place to decide, so that decisions don't depend on batches
     asked                keys to write beside those that the images touch, once the replica has the batch's rows
+    work                 keys of what it has put aside; in slices too, which have no changes and are not asked
+    complete             all keys are touched now: others that this makes necessary
     kept                 which of the rows that are true now are written
     first                rows of side tables that must be acknowledged before the batch's rows and deletes are sent
     last                 at the replica's commit, everything before being acknowledged: what ends a policy's debts
@@ -49,6 +51,19 @@ class Policy:
     def asked(self) -> Iterable[Row]:
         """Keys of the read model to be written whether or not something touched them."""
         return ()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it has something put aside."""
+        return False
+
+    def work(self, most: int) -> Iterable[Row]:
+        """Keys of what is put aside, about `most`."""
+        return ()
+
+    def complete(self) -> int:
+        """Touch what the touched keys make necessary; returns how many keys that adds. Not called when none are."""
+        return 0
 
     def kept(self, rows: list[Row]) -> list[Row]:
         """Of whole rows of the read model, key first: those that are to be written."""
