@@ -54,6 +54,8 @@ def _text(value: Any) -> str | None:
             return value.get_secret_value()
         case dict():
             return json.dumps({name: _text(inner) for name, inner in value.items()})
+        case BaseModel():
+            return json.dumps({name: _text(getattr(value, name)) for name in type(value).model_fields})
         case tuple():
             return json.dumps(list(value))
     return str(value)
