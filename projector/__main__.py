@@ -21,6 +21,7 @@ from command_api.process.stopping import stop_on_signals
 from projections.cassandra_table import cassandra_table
 from projections.feed_tables import feed_tables
 from projections.read_model import DeclarationError, ReadModel
+from projector.advise.command import advise
 from projector.apply.consume import LogGapError
 from projector.apply.log import LogReader, LogUnavailableError
 from projector.apply.probe import LogProbe
@@ -208,6 +209,7 @@ def refresh(
 
 
 app.command()(verify)
+app.command()(advise)
 
 
 @app.command()
