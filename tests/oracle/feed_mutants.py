@@ -114,7 +114,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(name="flag after rows", most_keys=MOST_KEYS, rules=Rules(flags_first=False)),
     Mutant(name="flag cleared before the back-fill is drained", breaks=_unpatient),
     Mutant(name="flag cleared before rows", breaks=_cleared_at_once, most_keys=MOST_KEYS),
-    Mutant(name="no image of a flip that comes back", breaks=_only_net_flips),
+    Mutant(name="no image of a flip that comes back", breaks=_only_net_flips, most_keys=MOST_KEYS),
     Mutant(name="flips decided by batch", breaks=_decided_by_batch, most_keys=MOST_KEYS),
     Mutant(name="copies of a flip under way are not looked for", breaks=_copies_forgotten),
     Mutant(name="the flag's debt does not outlive a crash", breaks=_debt_in_memory),

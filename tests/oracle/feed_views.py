@@ -56,7 +56,8 @@ def some(*values: object) -> tuple[Value, ...]:
 
 START = dt.datetime(2023, 11, 14, 22, 13, 20, tzinfo=dt.UTC)
 """The commit time that `tests.oracle.log` gives to LSN 0; a millisecond an LSN."""
-READERS, AUTHORS = some(0, 1, 2, 3, 4), some(10, 11, 12)
+READERS, AUTHORS = some(0, 1, 2, 3, 4), some(10, 10, 10, 10, 11, 12)
+"""One of the authors is talked about most, and is soon at any threshold."""
 DOMAINS: dict[str, dict[str, tuple[Value, ...]]] = {
     "reader": {
         "id": READERS,
