@@ -22,6 +22,7 @@ from projections.cassandra_table import cassandra_table
 from projections.feed_tables import feed_tables
 from projections.read_model import DeclarationError, ReadModel
 from projector.advise.command import advise
+from projector.announce import Announcer
 from projector.apply.consume import LogGapError
 from projector.apply.log import LogReader, LogUnavailableError
 from projector.apply.probe import LogProbe
@@ -258,6 +259,7 @@ def _work(
         readiness.began("connecting to Cassandra")
         session = connect(settings.cassandra, stop=stop)
         readiness.log_answers = LogProbe(settings.kafka).answers
+        announcer = Announcer(settings.kafka, [model.name for model in models])
         writer = Writer(
             session,
             rows_per_batch=chosen.rows_per_batch,
@@ -266,6 +268,7 @@ def _work(
             in_flight=chosen.batches_in_flight,
             stop=stop,
             on_retry=retried,
+            on_write=announcer.saw,
         )
         for model in models:
             for table in (
@@ -284,6 +287,7 @@ def _work(
                 metrics=metrics,
                 stop=stop,
                 max_batch_changes=chosen.max_batch_changes,
+                announce=announcer.tell,
                 slices=Slices(above=chosen.put_aside_above, keys=chosen.slice_keys, share=chosen.slice_share),
                 turned=readiness.turned,
             )

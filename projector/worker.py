@@ -4,7 +4,7 @@
 2. What readers of a feed must know before its copies go; acknowledged. Upserts to Cassandra; all acknowledged. Then
    deletes; all acknowledged.
 3. What readers of a feed may forget once its copies are there; acknowledged. The position, and COMMIT in the replica.
-4. The covered positions to Cassandra; then the consumer group's offset.
+4. The covered positions to Cassandra; then a word to readers that watch (`projector.announce`), and the group's offset.
 
 When the worker is behind, several batches go through 1 and 2 before one 3 and 4, and Cassandra acknowledges the rows
 of one while the next is maintained; each batch keeps its own timestamp, so this is as if it crashed before each COMMIT.
@@ -74,6 +74,7 @@ class Worker:
         stop: threading.Event,
         max_batch_changes: int,
         slices: Slices = AS_USUAL,
+        announce: Callable[[int], None] = lambda _lsn: None,
         clock: Callable[[], float] = time.time,
         turned: Callable[[], None] = lambda: None,
     ) -> None:
@@ -85,6 +86,7 @@ class Worker:
         self._metrics = metrics
         self._stop = stop
         self._most = max_batch_changes
+        self._announce = announce
         self._clock = clock
         self._turned = turned
         self._step = Step(connection, program, slices.above)
@@ -321,6 +323,7 @@ class Worker:
         self._committed_at = time.perf_counter()
         self._position = position
         self._publish(position, heartbeat_at=last.at if isinstance(last, Heartbeat) else None)
+        self._announce(position.lsn)
         self._log.commit(position.offset)
 
     def _roll_back(self) -> None:

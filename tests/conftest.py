@@ -125,7 +125,9 @@ def topic(stack: Stack) -> Iterator[str]:
     made = admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1, config=config)])
     made[name].result(20)
     yield name
-    admin.delete_topics([name])[name].result(20)
+    beside = [found for found in admin.list_topics(timeout=20).topics if found.startswith(f"{name}.")]
+    for deleted in admin.delete_topics([name, *beside]).values():
+        deleted.result(20)
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ class Postgres(Section):
 class Kafka(Section):
     """The log: one topic of one partition.
 
+    announcements_topic: where workers tell readers which partitions they have written; None is ``<topic>.written``.
     client: librdkafka properties for every client (security.protocol, sasl.*, ssl.*).
     retention_ms: -1 keeps the log for ever.
     """
@@ -53,7 +54,13 @@ class Kafka(Section):
     replication_factor: Annotated[int, Field(ge=1)] = 1
     retention_ms: Annotated[int, Field(ge=-1)] = -1
     max_message_bytes: Annotated[int, Field(ge=1_000_000)] = 64 << 20
+    announcements_topic: str | None = None
     client: dict[str, SecretStr] = {}
+
+    @property
+    def announcements(self) -> str:
+        """The name of the topic of announcements."""
+        return self.announcements_topic or f"{self.topic}.written"
 
     def client_properties(self) -> dict[str, Any]:
         """What every librdkafka client starts from, secrets in clear: never log it."""

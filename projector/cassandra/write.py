@@ -68,7 +68,8 @@ class Writer:
     rows_per_batch, batch_bytes, partitions_per_batch: bounds of a batch that spans partitions. in_flight: batches under way at once, those that wait for another
     try included; `upsert` and `delete` block at that bound. request_timeout_s: without an answer for this long, the
     connection is given up. stop: ends any wait for a Cassandra that fails. on_retry: called with the kind of failure,
-    one of timeout, unavailable, overloaded, connection, no_host, unprepared, server_error, other.
+    one of timeout, unavailable, overloaded, connection, no_host, unprepared, server_error, other. on_write: told of what is
+    sent: its table, the rows' entries, where their values begin, and how many are the partition key.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Writer:
         request_timeout_s: float = 10.0,
         stop: threading.Event | None = None,
         on_retry: Callable[[str], None] | None = None,
+        on_write: Callable[[str, Sequence[bytes], int, int], None] = lambda _table, _entries, _head, _width: None,
     ) -> None:
         self._session = session
         self._lanes = Lanes(session)
@@ -92,6 +94,7 @@ class Writer:
         self._timeout = request_timeout_s
         self._stop = stop or threading.Event()
         self._on_retry = on_retry or (lambda kind: None)
+        self._on_write = on_write
         self._upserts: dict[str, Statement] = {}
         self._deletes: dict[str, Statement] = {}
         self._sent: dict[int, Request] = {}  # by id(), in the order of sending: the first is the oldest
@@ -181,11 +184,12 @@ class Writer:
         except ValueError:
             rows = self._refuse_unencodable(statement, rows)
             entries = statement.bind(rows)
+        head = 5 + len(statement.prepared.query_id)
+        self._on_write(statement.table, entries, head, width)
         ring = self._ring(statement.encoder.table.keyspace)
         if ring is None:
             self._write_batches(statement, rows, entries, timestamp, ())
         else:
-            head = 5 + len(statement.prepared.query_id)
             for replicas, indexes in ring.group(entries, head, width).items():
                 own = [rows[i] for i in indexes]
                 self._write_batches(statement, own, [entries[i] for i in indexes], timestamp, replicas)
