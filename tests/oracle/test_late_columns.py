@@ -17,6 +17,8 @@ from projections import INCREMENTAL
 from projections.read_model import ReadModel
 from projector.compile.errors import CompileError
 from projector.compile.program import compile_models
+from tests.oracle.feed_views import FEEDS, Feed
+from tests.oracle.feeds import difference as merged_difference
 from tests.oracle.postgres import Reference
 from tests.oracle.simulation import Models, Rules, difference
 from tests.oracle.views import MODELS
@@ -84,6 +86,18 @@ def test_models_with_budgets_share_a_replica(reference: Reference) -> None:
     models = Models(tuple(with_budgets(model, 0) for model in LATE.values()))
     for seed in range(FIRST, FIRST + RUNS):
         found = difference(Random(seed), models, reference)
+        assert found is None, f"seed {seed}: {found}"
+
+
+@pytest.mark.parametrize("most_keys", [0, 20_000])
+@pytest.mark.parametrize("feed", [f for f in FEEDS if separable(f.policy.pull)], ids=lambda feed: feed.model.name)
+def test_feeds_with_budgets_converge(feed: Feed, most_keys: int, feed_reference: Reference) -> None:
+    """Their merged reads too: flips, flags and skipped readers come in between."""
+    timed = replace(feed, model=replace(feed.model, budgets={"liked": timedelta(seconds=4)}))
+    models = Models(timed.models, most_keys=most_keys)
+    assert models.timed
+    for seed in range(FIRST, FIRST + RUNS):
+        found = merged_difference(Random(seed), timed, models, feed_reference)
         assert found is None, f"seed {seed}: {found}"
 
 
