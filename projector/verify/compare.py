@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from command_api.lsn import Lsn
 from projections.read_model import ReadModel
 from projector.verify.checksum import BUCKETS, Checksums, bucket_of, ranges, spread
+from projector.verify.feed import Feed, Told
 from projector.verify.judge import Finding, Look, judge
 from projector.verify.ledger import Ledger
 from projector.verify.partitions import Partitioner
@@ -67,7 +68,9 @@ class Comparison:
         *,
         wait_s: float,
         progress: Progress,
+        feed: Feed | None = None,
     ) -> None:
+        """feed: what is known of a feed, of which not all rows are copied."""
         self._source = source
         self._table = table
         self._selection = selection
@@ -75,6 +78,7 @@ class Comparison:
         self._width = len(model.key)
         self._wait_s = wait_s
         self._progress = progress
+        self._feed = feed
         self._epoch = 1
 
     def whole(self, ledger: Ledger, parts: Sequence[tuple[int, int]]) -> Pass:
@@ -82,11 +86,13 @@ class Comparison:
         wanted = _marks(parts)
         sums = Checksums()
         with self._source.at_a_point() as snapshot:
-            for bucket, row in self._expected(snapshot, wanted):
+            told = self._told(snapshot.point)
+            for bucket, row in self._expected(snapshot, wanted, told):
                 sums.expect(bucket, row)
             self.wait(snapshot.point)
+            top = self._feed.top() if self._feed is not None else None
             for page in self._table.rows(spread(parts, _PIECES)):
-                for token, row in page:
+                for token, row in self._compared(page if top is None else top.of(page), told):
                     sums.find(bucket_of(token), row)
                 self._progress("rows of Cassandra", sums.found_rows, max(sums.expected_rows, sums.found_rows))
             differing = sums.differing()
@@ -94,10 +100,10 @@ class Comparison:
             if not differing:
                 return done
             marks = _marks((bucket, bucket) for bucket in differing)
-            rows = ((row[: self._width], row[self._width :]) for _, row in self._expected(snapshot, marks))
+            rows = ((row[: self._width], row[self._width :]) for _, row in self._expected(snapshot, marks, told))
             while batch := list(islice(rows, _KEYS)):
                 ledger.expect(batch)
-        self._look_closely(ledger, marks, ranges(differing, _RANGES), done.point)
+        self._look_closely(ledger, marks, ranges(differing, _RANGES), done.point, told)
         return done
 
     def look_again(self, ledger: Ledger) -> int:
@@ -131,16 +137,29 @@ class Comparison:
         """The epoch that the read model is written in, known after the first wait."""
         return self._epoch
 
-    def _expected(self, snapshot: Snapshot, wanted: bytearray) -> Iterable[tuple[int, Row]]:
+    def _told(self, point: int) -> Told | None:
+        """What readers of a feed are told once it covers a point; None for any other read model."""
+        if self._feed is None:
+            return None
+        self.wait(point)
+        return self._feed.told()
+
+    def _compared(self, rows: Iterable[tuple[int, Row]], told: Told | None) -> Iterable[tuple[int, Row]]:
+        return rows if self._feed is None or told is None else self._feed.unmarked(rows, told)
+
+    def _expected(self, snapshot: Snapshot, wanted: bytearray, told: Told | None) -> Iterable[tuple[int, Row]]:
         count = 0
-        for rows in snapshot.rows(self._selection):
-            for bucket, row in zip(self._partitioner.buckets(rows), rows, strict=True):
+        selection = self._selection if self._feed is None or told is None else self._feed.newest(told)
+        for rows in snapshot.rows(selection):
+            for bucket, row in self._compared(zip(self._partitioner.buckets(rows), rows, strict=True), told):
                 if wanted[bucket]:
                     yield bucket, row
             count += len(rows)
             self._progress("rows of Postgres", count)
 
-    def _look_closely(self, ledger: Ledger, marks: bytearray, parts: list[tuple[int, int]], point: int) -> None:
+    def _look_closely(
+        self, ledger: Ledger, marks: bytearray, parts: list[tuple[int, int]], point: int, told: Told | None
+    ) -> None:
         width, done = self._width, 0
         for page in self._table.looks(parts):
             looks = []
@@ -149,21 +168,32 @@ class Comparison:
             for _, row, written in page:
                 look = Look(expected=expected.get(row[:width]), found=row[width:], written=written)
                 # The log's end is not known yet, so a timestamp that lies past it is left open.
-                looks.append((row[:width], look, judge(look, point=point, end=_ANY_END, epoch=self._epoch)))
+                finding = judge(look, point=point, end=_ANY_END, epoch=self._epoch)
+                if self._feed is not None and told is not None:
+                    finding = self._feed.finding(row[:width], look, finding, told, must=None)
+                looks.append((row[:width], look, finding))
             ledger.record(looks)
             done += len(page)
             self._progress("rows that may differ", done)
 
     def _look(self, ledger: Ledger, snapshot: Snapshot, keys: Sequence[Row]) -> None:
-        width = self._width
-        expected = {row[:width]: row[width:] for row in snapshot.rows_of(self._selection, keys)}
+        width, told = self._width, self._told(snapshot.point)
+        must: frozenset[Row] = frozenset()
+        selection = self._selection
+        if self._feed is not None and told is not None:
+            selection = self._feed.copies(told)
+            must = frozenset(row[:width] for row in snapshot.rows_of(self._feed.newest(told), keys))
+        expected = {row[:width]: row[width:] for row in snapshot.rows_of(selection, keys)}
         found = self._table.rows_of(keys)
         end = snapshot.end()
         looks = []
         for key in keys:
             row, written = found.get(key, (None, None))
             look = Look(expected=expected.get(key), found=None if row is None else row[width:], written=written)
-            looks.append((key, look, judge(look, point=snapshot.point, end=end, epoch=self._epoch)))
+            finding = judge(look, point=snapshot.point, end=end, epoch=self._epoch)
+            if self._feed is not None and told is not None:
+                finding = self._feed.finding(key, look, finding, told, must=key in must)
+            looks.append((key, look, finding))
         ledger.record(looks)
 
 

@@ -12,6 +12,7 @@ from projections.read_model import ReadModel
 from projections.refreshed import maintained
 from projector.verify.checksum import sample
 from projector.verify.compare import Comparison, Progress
+from projector.verify.feed import Feed
 from projector.verify.judge import Finding
 from projector.verify.ledger import Ledger
 from projector.verify.log import log_is_whole
@@ -47,7 +48,8 @@ def verify(model: ReadModel, settings: Settings, session: Session, options: Opti
         projection=settings.projector.projection,
         columns=selection.columns,
     )
-    comparison = Comparison(model, source, table, selection, wait_s=options.wait_s, progress=progress)
+    feed = Feed(session, model, settings.cassandra.keyspace) if model.fan_out is not None else None
+    comparison = Comparison(model, source, table, selection, wait_s=options.wait_s, progress=progress, feed=feed)
     parts = sample(options.percent, options.seed)
     with Ledger() as ledger:
         done = comparison.whole(ledger, parts)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,7 +41,8 @@ class Selection:
     columns: those that are compared; a kind of array without an exact form is left out.
     """
 
-    def __init__(self, model: ReadModel) -> None:
+    def __init__(self, model: ReadModel, of: Callable[[str], str] = lambda text: text) -> None:
+        """of: the SQL of the rows that are meant, made of the select()'s."""
         types = {str(column.name): column.type for column in model.select.selected_columns}
         kinds = cassandra_table(model, "any").columns
         self.columns = tuple(name for name, kind in kinds.items() if comparable(kind, types[name]))
@@ -49,7 +50,7 @@ class Selection:
         self._key = [(name, kinds[name]) for name in model.key]
         converted = ", ".join(expression(f'v."{name}"', kinds[name], types[name]) for name in self.columns)
         text = str(model.select.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
-        self.all = f"SELECT {converted} FROM ({text}) AS v"
+        self.all = f"SELECT {converted} FROM ({of(text)}) AS v"
         self._readers = [
             (place, convert) for place, name in enumerate(self.columns) if (convert := reader(kinds[name])) is not None
         ]

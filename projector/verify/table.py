@@ -65,7 +65,7 @@ class Table:
                 consistency_level=ConsistencyLevel.LOCAL_QUORUM,
             )
             session.cluster.add_execution_profile(_PROFILE, profile)
-        with _translated(self._table):
+        with translated(self._table):
             self._scan = session.prepare(
                 f"SELECT token({partition}), {names} FROM {self._table.qualified} WHERE {within}"
             )
@@ -96,7 +96,7 @@ class Table:
         kinds = [self._table.columns[name] for name in self._table.key]
         found: dict[Row, tuple[Row, int | None]] = {}
         waiting: deque[tuple[Row, Any]] = deque()
-        with _translated(self._table):
+        with translated(self._table):
             for key in keys:
                 values = [parameter(value, kind) for value, kind in zip(key, kinds, strict=True)]
                 waiting.append((key, self._session.execute_async(self._one, values, execution_profile=_PROFILE)))
@@ -157,7 +157,7 @@ class Table:
             )
             return True
 
-        with _translated(self._table):
+        with translated(self._table):
             while under_way < _PAGES_AT_ONCE and begin():
                 under_way += 1
             while under_way:
@@ -176,7 +176,8 @@ def _newest(times: Sequence[int | None]) -> int | None:
 
 
 @contextmanager
-def _translated(table: CassandraTable) -> Iterator[None]:
+def translated(table: CassandraTable) -> Iterator[None]:
+    """Errors of a table's reading, by what to do about them."""
     try:
         yield
     except InvalidRequest as error:
