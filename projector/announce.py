@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from command_api.process.kafka_login import KafkaRefusedError, opened
 from command_api.process.logging import get_logger
@@ -70,7 +72,8 @@ class Announcer:
         self._producer.poll(0)
 
     def _make(self, settings: Kafka) -> None:
-        admin = AdminClient({**settings.client_properties(), "logger": logging.getLogger("librdkafka")})
+        properties: dict[str, Any] = {**settings.client_properties(), "logger": logging.getLogger("librdkafka")}
+        admin = AdminClient(properties)
         wanted = NewTopic(
             self._topic,
             num_partitions=1,

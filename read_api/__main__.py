@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
+import socket
 from types import FrameType
 from typing import Annotated
 
@@ -20,6 +22,8 @@ from read_api import openapi
 from read_api.app import ReadApi
 from read_api.declared import ReadModelsNotFoundError, load_read_models, routes_of
 from read_api.request import Route, RouteConflictError
+
+_FILES = 1_024  # besides streams
 
 app = typer.Typer(
     name="read-api",
@@ -71,7 +75,8 @@ def serve(
     )
     if open_:
         say_open(address)
-    server, store = uvicorn.Server(config), application.service.store
+    server, store = _Server(config, application), application.service.store
+    allow_files(settings.read_api.max_streams)
 
     def leave_refused() -> None:
         server.should_exit = True
@@ -103,6 +108,26 @@ def print_openapi(read_models: Models = None) -> None:
     Example: read-api openapi > openapi.json
     """
     typer.echo(json.dumps(openapi.document(_routes(_settings(read_models))), indent=2))
+
+
+class _Server(uvicorn.Server):
+    """Streams have no end of their own: they are ended before what is under way is waited for."""
+
+    def __init__(self, config: uvicorn.Config, application: ReadApi) -> None:
+        super().__init__(config)
+        self._application = application
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._application.close_streams()
+        await super().shutdown(sockets)
+
+
+def allow_files(streams: int) -> None:
+    """Raise the process's limit of open files, as far as it may be, to what so many streams need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = streams + _FILES if hard == resource.RLIM_INFINITY else min(hard, streams + _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -32,10 +32,13 @@ from read_api.problem import (
     not_allowed,
 )
 from read_api.replies import Headers, entity_tag, is_held, problem_reply, rows_headers
+from read_api.request import ReadRequest
 from read_api.rows import Reader, Reply, Source
 from read_api.service import ReadService
+from read_api.streams import Streams
 
 _READ = b"/read/"
+_CHANGES = b"changes"
 _METRICS = "/metrics"
 _METHODS = ("GET", "HEAD")
 
@@ -48,17 +51,22 @@ class ReadApi:
     def __init__(self, settings: Settings, models: Sequence[ReadModel]) -> None:
         self.service = ReadService(settings, models)
         self.access = Access(settings.auth, models)
+        self._streams = Streams(self.service, self.access, settings.read_api.max_streams)
         self._timeout_s = settings.http.read_timeout_ms / 1000
         self._readers = self.service.readers
         self._operations = operations_app(self.service)
         self._page = Page(settings, models, self.service, self.access)
+
+    def close_streams(self) -> None:
+        """End what would not end by itself before the process may stop."""
+        self._streams.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "http":
             path: bytes = scope["raw_path"].removeprefix(scope.get("root_path", "").encode())
             if path.startswith(_READ):
-                await self._answer(scope, path[len(_READ) :], send)
+                await self._answer(scope, path[len(_READ) :], receive, send)
                 return
             if self._page.serves(path):
                 await self._page(scope, receive, send, path)
@@ -77,13 +85,17 @@ class ReadApi:
             if scope["type"] == "lifespan":
                 await self._page.stop()
 
-    async def _answer(self, scope: Scope, path: bytes, send: Send) -> None:
+    async def _answer(self, scope: Scope, path: bytes, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         model, *segments = path.split(b"/")
         name = model.decode("latin-1")
         reader = self._readers.get(name)
         try:
             caller = self.access.admit(scope["headers"], scope["query_string"])
+            if reader is not None and segments[-1:] == [_CHANGES] and len(segments) == len(reader.route.path) + 1:
+                request, bound = self._asked(scope, caller, name, reader, segments[:-1])
+                await self._streams.serve(scope, receive, send, reader, request, bound)
+                return
             reply = await self._read(scope, caller, name, reader, segments)
             tag = entity_tag(reply.rows, reply.more)
             status, body = (304, b"") if is_held(scope["headers"], tag) else (200, reply.body)
@@ -102,6 +114,25 @@ class ReadApi:
     async def _read(
         self, scope: Scope, caller: Caller, name: str, reader: Reader | None, segments: list[bytes]
     ) -> Reply:
+        request, bound = self._asked(scope, caller, name, reader, segments)
+        assert reader is not None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                reply = await reader.read(request, bound)
+        except TimeoutError:
+            raise ReadTimeoutError(
+                f"the read was not answered within {self._timeout_s:g} s",
+                hint="repeat the request after Retry-After seconds", headers={"Retry-After": "1"},
+            ) from None  # fmt: skip
+        # The lag is the read model's: what Postgres answered says nothing of it.
+        lag = reply.lag_seconds if reply.source is Source.READ_MODEL else None
+        self.service.metrics.replied(name, reply.count, lag)
+        return reply
+
+    def _asked(
+        self, scope: Scope, caller: Caller, name: str, reader: Reader | None, segments: list[bytes]
+    ) -> tuple[ReadRequest, float]:
+        """What is asked for, by somebody who may, and the bound on its token's wait."""
         if scope["method"] not in _METHODS:
             raise not_allowed(scope["method"], _METHODS)
         if reader is None:
@@ -119,18 +150,7 @@ class ReadApi:
         bound = self.service.wait_seconds
         if preferences.wait is not None:
             bound = min(bound, preferences.wait)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                reply = await reader.read(request, bound)
-        except TimeoutError:
-            raise ReadTimeoutError(
-                f"the read was not answered within {self._timeout_s:g} s",
-                hint="repeat the request after Retry-After seconds", headers={"Retry-After": "1"},
-            ) from None  # fmt: skip
-        # The lag is the read model's: what Postgres answered says nothing of it.
-        lag = reply.lag_seconds if reply.source is Source.READ_MODEL else None
-        self.service.metrics.replied(name, reply.count, lag)
-        return reply
+        return request, bound
 
 
 async def _send(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:

@@ -55,6 +55,15 @@ class Metrics:
             "read_api_token_timeouts", "Tokens not covered within the bound", ["model"], registry=self.registry
         )
 
+        self.streams = Gauge(
+            "read_api_streams", "Streams of changes that are open, by read model", ["model"], registry=self.registry
+        )
+        self.stream_events = Counter(
+            "read_api_stream_events", "Events sent on them", ["model"], registry=self.registry
+        )
+        self.streams_shed = Counter(
+            "read_api_streams_shed", "Streams ended because their client took nothing", ["model"], registry=self.registry
+        )
         self.fallbacks = Counter(
             "read_api_fallbacks",
             "Reads that Postgres answered because their token was not covered in time",

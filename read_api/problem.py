@@ -10,6 +10,7 @@ ProblemError
 ├── UnknownRouteError        404  no such read model, or no route with so many key parts
 ├── MethodNotAllowedError    405
 ├── ReadTimeoutError         503  the request as a whole took longer than http.read_timeout_ms
+├── TooManyStreamsError      503  as many streams as this server may hold are open
 ├── NotCoveredError          503  the read model did not reach the token within the bound
 ├── StoreUnavailableError    503  Cassandra is away, slow or short of replicas
 ├── NotStoredError           503  a feed, or a part of it, of which there are no copies, and Postgres was not asked
@@ -118,6 +119,12 @@ class ReadTimeoutError(ProblemError):
     """See the module."""
 
     status, slug, title = 503, "read-timeout", "The read took too long"
+
+
+class TooManyStreamsError(ProblemError):
+    """See the module."""
+
+    status, slug, title = 503, "too-many-streams", "The server holds as many streams as it may"
 
 
 class NotCoveredError(ProblemError):

@@ -36,6 +36,7 @@ from read_api.rendering import RowRenderer
 from read_api.request import Query, ReadRequest, Route
 from read_api.source_query import SourceQuery
 from read_api.store import Rows, Store
+from read_api.watched import State
 
 
 class Source(StrEnum):
@@ -139,17 +140,7 @@ class Reader:
             page = self._seal.open(request.page, query)
             token = max(page.covered, token or page.covered)
         after = read_key(page.after, self.route.table) if page.after is not None else None
-        try:
-            # Who has just waited in vain and was answered by Postgres is not made to wait again at each page.
-            answer = await self._from_read_model(request, page, after, token, 0.0 if page.postgres else bound)
-        except (NotCoveredError, StoreUnavailableError, NotStoredError) as problem:
-            if isinstance(problem, NotStoredError):
-                token = max(token or problem.covered, problem.covered)
-                if problem.reader and self._rebuilds is not None:
-                    self._rebuilds.ask(self._name, *query.partition)
-            if token is None or self._fallback is None or self._source is None:
-                raise
-            answer = await self._from_postgres(self._fallback, self._source, request, after, token, problem)
+        answer = await self._answered(request, page, after, token, bound)
         following = None
         if answer.more and self.route.table.clustering:
             following = Page(
@@ -179,6 +170,31 @@ class Reader:
             lag_seconds=answer.lag_seconds,
             count=len(answer.rows),
         )
+
+    async def shown(self, query: Query, limit: int) -> State:
+        """The first rows of a query as of now, for whoever watches them; raises ProblemError."""
+        answer = await self._answered(ReadRequest(query=query, limit=limit), _BEGINNING, None, None, 0.0)
+        keys = (key_of(row, self.route.table) for row in answer.rows)
+        return State(rows=dict(zip(keys, map(_encode, self._render(answer.rows)), strict=True)), covered=answer.covered)
+
+    async def covered(self, token: ConsistencyToken | None, bound: float) -> Lsn:
+        """The position that is covered, a token's waited for at most `bound` seconds; raises ProblemError."""
+        return (await self._position(token.position(self._tables) if token is not None else None, bound)).lsn
+
+    async def _answered(
+        self, request: ReadRequest, page: Page, after: Sequence[Any] | None, token: Lsn | None, bound: float
+    ) -> _Answer:
+        try:
+            # Who has just waited in vain and was answered by Postgres is not made to wait again at each page.
+            return await self._from_read_model(request, page, after, token, 0.0 if page.postgres else bound)
+        except (NotCoveredError, StoreUnavailableError, NotStoredError) as problem:
+            if isinstance(problem, NotStoredError):
+                token = max(token or problem.covered, problem.covered)
+                if problem.reader and self._rebuilds is not None:
+                    self._rebuilds.ask(self._name, *request.query.partition)
+            if token is None or self._fallback is None or self._source is None:
+                raise
+            return await self._from_postgres(self._fallback, self._source, request, after, token, problem)
 
     async def _from_read_model(
         self, request: ReadRequest, page: Page, after: Sequence[Any] | None, token: Lsn | None, bound: float

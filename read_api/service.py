@@ -13,12 +13,14 @@ from read_api.declared import routes_of
 from read_api.fallback import Fallback
 from read_api.feed import FeedReader
 from read_api.freshness import Freshness, Position, PositionRow, covered
+from read_api.hints import Hints
 from read_api.metrics import Metrics
 from read_api.paging import PageSeal
 from read_api.rebuilds import Rebuilds
 from read_api.rows import Reader
 from read_api.source_query import SourceQuery
 from read_api.store import Store
+from read_api.watch import Watches
 
 
 class ReadService:
@@ -48,6 +50,8 @@ class ReadService:
             )
             for name, route in self.routes.items()
         }  # fmt: skip
+        self.watches = Watches(self.freshness, lambda: self._hints.start())
+        self._hints = Hints(settings.kafka, self.watches.heard)
         self._projection, self._epoch = settings.projector.projection, settings.projector.epoch
         table = f'"{settings.cassandra.keyspace}"."{POSITIONS}"'
         columns = "read_model, shard, lsn, epoch, committed_at"
@@ -63,6 +67,8 @@ class ReadService:
 
     async def stop(self) -> None:
         """Close the connections."""
+        await self.watches.stop()
+        await self._hints.stop()
         await self.freshness.stop()
         if self.rebuilds is not None:
             await self.rebuilds.stop()

@@ -107,6 +107,17 @@ class Store:
         except (DriverException, ConnectionException, NoHostAvailable, ProtocolException, ServerError) as error:
             raise _translated(error, paged=state is not None) from error
 
+    async def serialized(self, cql: str, values: Sequence[Any]) -> list[bytes]:
+        """The values as a statement sends them; raises as `read`."""
+        session = self._session
+        if session is None:
+            raise _unavailable(self._failure)
+        try:
+            bound: list[bytes] = (await self._statement(session, cql)).bind(values).values
+        except (DriverException, ConnectionException, NoHostAvailable) as error:
+            raise _translated(error, paged=False) from error
+        return bound
+
     async def _statement(self, session: Session, cql: str) -> PreparedStatement:
         prepared = self._prepared.get(cql)
         if prepared is None:

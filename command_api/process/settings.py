@@ -178,6 +178,7 @@ class ReadApi(Section):
 
     fallback_connections: to Postgres (as postgres.reader), for reads whose token is not covered in time; 0 asks it never.
     fallback_timeout_ms: bounds the wait for one of them, and then the statement.
+    max_streams: of changes, open at a time in a process.
     worker_metrics, relay_metrics: URLs of /metrics of the workers and of the relay, for the page at /; without them it shows
     what this process knows itself.
     """
@@ -192,6 +193,7 @@ class ReadApi(Section):
     fallback_timeout_ms: Annotated[int, Field(ge=10)] = 2_000
     page_rows: Annotated[int, Field(ge=1)] = 100
     max_page_rows: Annotated[int, Field(ge=1)] = 1_000
+    max_streams: Annotated[int, Field(ge=0)] = 4_000
 
 
 class Auth(Section):

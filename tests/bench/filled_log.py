@@ -111,7 +111,8 @@ def make_topic(settings: Kafka) -> None:
 def drop_topic(settings: Kafka) -> None:
     """Remove it."""
     admin = AdminClient(settings.client_properties())
-    for future in admin.delete_topics([settings.topic]).values():
+    beside = [name for name in admin.list_topics(timeout=30).topics if name == settings.announcements]
+    for future in admin.delete_topics([settings.topic, *beside]).values():
         future.result(30)
 
 
