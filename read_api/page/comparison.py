@@ -1,7 +1,8 @@
 """One key, read twice: from the read model as every client reads it, and from Postgres by the SQL that it replaces.
 
-Promised: the same restriction, columns, order and limit on both sides, one after the other, few at a time; whatever fails
-stands on its side as the problem that it is. Not promised: that both sides show the same moment. Rows that differ were
+Promised: the same restriction, columns, order and limit on both sides, one after the other, few at a time. Each side is
+asked RUNS times while it is quick, and its fastest time counts: the first pays for caches and compiles. Whatever fails stands
+on its side as the problem that it is. Not promised: that both sides show the same moment. Rows that differ were
 written in between, or are drift; the positions tell.
 """
 
@@ -23,6 +24,8 @@ from read_api.rows import Reader
 from read_api.source_query import SourceQuery
 
 MOST_ROWS = 100
+RUNS = 3
+_QUICK_S = 0.1  # a side that took longer is not asked again
 _AT_ONCE = 1  # a plan is somebody's curiosity; reads of clients need the connections more
 
 
@@ -51,16 +54,19 @@ class Comparison:
 
     async def _read_model(self, reader: Reader, request: ReadRequest) -> dict[str, Any]:
         cql = reader.statement(Shape.of(request.query))
-        began = time.perf_counter()
+        times: list[float] = []
         try:
-            reply = await reader.read(request, 0.0)
+            while _again(times):
+                began = time.perf_counter()
+                reply = await reader.read(request, 0.0)
+                times.append(time.perf_counter() - began)
         except ProblemError as problem:
             return {"cql": cql, "problem": msgspec.json.decode(problem.body())}
-        seconds = time.perf_counter() - began
         body = msgspec.json.decode(reply.body)
         return {
             "cql": cql,
-            "seconds": seconds,
+            "seconds": min(times),
+            "runs": len(times),
             "rows": body["rows"],
             "more": body["next_page"] is not None,
             "source": body["source"],
@@ -75,8 +81,11 @@ class Comparison:
                 "this process never asks Postgres", hint="set LOCKSTEP_READ_API__FALLBACK_CONNECTIONS above 0"
             )
             return {"sql": text, "problem": msgspec.json.decode(problem.body())}
+        times: list[float] = []
         try:
-            found = await self._fallback.explain(source, request.query, limit=request.limit)
+            while _again(times):
+                found = await self._fallback.explain(source, request.query, limit=request.limit)
+                times.append(found.seconds)
         except FallbackError as error:
             problem = StoreUnavailableError(
                 str(error),
@@ -86,7 +95,12 @@ class Comparison:
         rows = RowRenderer(reader.route.table.columns)(found.rows)
         return {
             "sql": found.text,
-            "seconds": found.seconds,
+            "seconds": min(times),
+            "runs": len(times),
             "rows": msgspec.json.decode(msgspec.json.encode(rows)),
             "plan": found.plan,
         }
+
+
+def _again(times: list[float]) -> bool:
+    return not times or (len(times) < RUNS and times[-1] < _QUICK_S)

@@ -77,6 +77,7 @@ def model(name: str, staleness_s: float | None, now: Sample, before: Sample | No
     def worst(metric: str) -> float | None:
         return _most(worker.of_model(metric, name) for worker in now.workers)
 
+    verified_at = worst("projection_verified_timestamp_seconds") or None
     return {
         "name": name,
         "covered_lsn": None if position is None or position.committed_at is None else str(position.lsn),
@@ -87,10 +88,10 @@ def model(name: str, staleness_s: float | None, now: Sample, before: Sample | No
         "amplification": added("projection_write_amplification"),
         "put_aside_changes": added("projection_put_aside_changes"),
         "put_aside_keys": added("projection_put_aside_keys"),
-        "put_aside_s": worst("projection_put_aside_seconds"),
+        "put_aside_s": worst("projection_put_aside_seconds") or None,
         "pending_keys": added("projection_budget_pending_keys"),
-        "drift_rows": worst("projection_drift_rows") if worst("projection_verified_timestamp_seconds") else None,
-        "verified_at": worst("projection_verified_timestamp_seconds") or None,
+        "drift_rows": worst("projection_drift_rows") if verified_at else None,
+        "verified_at": verified_at,
     }
 
 

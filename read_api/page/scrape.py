@@ -35,20 +35,36 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Scrape:
-    """values: by sample name and labels; empty when `problem` says why there are none."""
+    """values: by sample name and labels; empty when `problem` says why there are none.
+
+    A gauge or counter by read model has no samples before its first event. What the process declares is 0 then; what it
+    doesn't even declare is not measured.
+    """
 
     endpoint: Endpoint
+    declared: frozenset[str] = frozenset()
     values: Mapping[str, Mapping[Labels, float]] = field(default_factory=dict)
     problem: str | None = None
 
     def total(self, name: str) -> float | None:
         """The sum over all labels; None when the process does not export it."""
         found = self.values.get(name)
-        return sum(found.values()) if found else None
+        return sum(found.values()) if found else self._nothing_yet(name)
 
     def of_model(self, name: str, model: str) -> float | None:
         """The sample of a read model; None when the process does not export it."""
-        return self.values.get(name, {}).get(frozenset({("read_model", model)}))
+        found = self.values.get(name, {}).get(frozenset({("read_model", model)}))
+        return self._nothing_yet(name) if found is None else found
+
+    def _nothing_yet(self, name: str) -> float | None:
+        return 0.0 if name in self.declared else None
+
+
+def declared(text: str) -> frozenset[str]:
+    """The names of all families, with or without samples."""
+    return frozenset(
+        line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ") and line.count(" ") > 2
+    )
 
 
 def parsed(text: str, wanted: Iterable[str]) -> dict[str, dict[Labels, float]]:
@@ -82,4 +98,4 @@ async def scrape(client: httpx.AsyncClient, endpoint: Endpoint, wanted: Iterable
         return Scrape(endpoint=endpoint, problem="answers with something that is no metrics")
     if not values:
         return Scrape(endpoint=endpoint, problem="exports none of the metrics that are looked for: another process?")
-    return Scrape(endpoint=endpoint, values=values)
+    return Scrape(endpoint=endpoint, values=values, declared=declared(response.text))

@@ -4,6 +4,7 @@ import { byId, el, say } from "./dom.js";
 import { bytes, count, MISSING, plural, rate, seconds } from "./format.js";
 import { sparkline } from "./sparkline.js";
 
+const SHORTEST = 60; // samples that the width stands for at first; with more of them time is drawn closer
 const LAG_FLOOR = 0.05; // a line of 20 ms is a flat one: only more than 50 ms takes the full height
 
 const TILES = [
@@ -25,7 +26,7 @@ export function makeBoard(onPick) {
   function show(view) {
     history = joined(history, view);
     for (const { key, text, unit, note } of TILES) {
-      tiles.get(key).show(text(view.pipeline[key]), unit, note(view.pipeline), history.figures[key], view.kept);
+      tiles.get(key).show(text(view.pipeline[key]), unit, note(view.pipeline), history.figures[key]);
     }
     const names = view.models.map((model) => model.name);
     if (names.join() !== [...rows.keys()].join()) {
@@ -33,11 +34,11 @@ export function makeBoard(onPick) {
       for (const name of names) rows.set(name, makeRow(name, onPick));
       byId("model-rows").replaceChildren(...[...rows.values()].map((row) => row.node));
     }
-    for (const model of view.models) rows.get(model.name).show(model, history.lag[model.name] ?? [], view.kept);
+    for (const model of view.models) rows.get(model.name).show(model, history.lag[model.name] ?? []);
     const empty = byId("models-empty");
     say(empty, "This server has no read models: LOCKSTEP_READ_API__READ_MODELS names an empty list.");
     empty.hidden = names.length > 0;
-    say(byId("window"), seconds(view.kept * view.interval_s).replace(" 0 s", ""));
+    say(byId("window"), seconds(room(history.figures.changes_per_s) * view.interval_s).replace(" 0 s", ""));
   }
 
   return { show, last: () => history?.number ?? 0, forget: () => { history = null; } };
@@ -58,13 +59,13 @@ function makeTile({ key, label }) {
   const note = el("span", { className: "note" });
   const line = sparkline(label);
   const node = el("div", { className: "tile", id: `tile-${key}` }, el("dt", {}, label), el("dd", {}, el("span", { className: "figure" }, value, unit), line.node, note));
-  function show(text, unitText, noteText, values, room) {
+  function show(text, unitText, noteText, values) {
     say(value, text);
     say(unit, text === MISSING ? "" : unitText);
     say(note, noteText);
     node.classList.toggle("missing", text === MISSING);
     line.node.classList.toggle("absent", values === undefined || values.every((one) => one === null));
-    if (values !== undefined) line.draw(values, { room, text: `now ${text}${unitText}` });
+    if (values !== undefined) line.draw(values, { room: room(values), text: `now ${text}${unitText}` });
   }
   return { node, show };
 }
@@ -76,9 +77,9 @@ function makeRow(name, onPick) {
   const line = sparkline(`Lag of ${name}`);
   const cell = (label, className = "number") => el("td", { className, "data-label": label });
   const most = cell("Most");
-  const covered = cell("Covered LSN", "number lsn");
+  const covered = cell("LSN", "number lsn");
   const written = cell("Rows/s");
-  const amplification = cell("Amplification");
+  const amplification = cell("Ampl.");
   const aside = cell("Put aside");
   const drift = cell("Drift");
   const node = el("tr", { id: `model-${name}` },
@@ -87,7 +88,7 @@ function makeRow(name, onPick) {
     el("td", { className: "history" }, line.node),
     most, covered, written, amplification, aside, drift);
 
-  function show(model, values, room) {
+  function show(model, values) {
     const bound = model.staleness_s;
     say(lag, model.lag_s === null ? MISSING : seconds(model.lag_s));
     say(state, model.stale ? "stale" : model.lag_s === null && model.covered_lsn === null ? "nothing covered" : "");
@@ -95,17 +96,25 @@ function makeRow(name, onPick) {
     node.classList.toggle("stale", model.stale === true);
     const known = values.filter((value) => value !== null);
     const peak = known.length > 0 ? Math.max(...known) : null;
-    line.draw(values, { room, floor: LAG_FLOOR, bound, text: `now ${seconds(model.lag_s)}, most ${seconds(peak)}` });
-    say(most, seconds(peak));
-    say(covered, model.covered_lsn ?? MISSING);
-    say(written, rate(model.rows_per_s));
-    say(amplification, model.amplification === null ? MISSING : `${rate(model.amplification)}×`);
-    say(aside, asideText(model));
-    say(drift, count(model.drift_rows));
+    line.draw(values, { room: room(values), floor: LAG_FLOOR, bound, text: `now ${seconds(model.lag_s)}, most ${seconds(peak)}` });
+    put(most, seconds(peak));
+    put(covered, model.covered_lsn ?? MISSING);
+    put(written, rate(model.rows_per_s), model.rows_per_s === 0);
+    put(amplification, model.amplification === null ? MISSING : `${rate(model.amplification)}×`, model.amplification === 0);
+    put(aside, asideText(model), model.put_aside_keys === 0);
+    put(drift, count(model.drift_rows), model.drift_rows === 0);
     drift.title = model.verified_at === null ? "never verified by this worker" : `verified ${new Date(model.verified_at * 1000).toLocaleString()}`;
     drift.classList.toggle("bad", model.drift_rows > 0);
   }
   return { node, show };
+}
+
+const room = (values) => Math.max(SHORTEST, values?.length ?? 0);
+
+/** A cell's text; what is nothing, or not known, stands back. */
+function put(cell, text, nothing = false) {
+  say(cell, text);
+  cell.classList.toggle("nothing", nothing || text === MISSING);
 }
 
 function asideText(model) {
@@ -121,7 +130,7 @@ function behindLog(path) {
 
 function relayNote(path) {
   if (path.streaming === null) return "not measured";
-  return path.streaming ? `relay streams, ${seconds(path.relay_lag_s)} behind` : "relay does not stream";
+  return !path.streaming ? "the relay does not stream" : path.relay_lag_s > 0 ? `the relay is ${seconds(path.relay_lag_s)} behind` : "the relay has sent everything";
 }
 
 function slicesNote(path) {

@@ -81,7 +81,7 @@ export function makeComparison() {
       return other.rows === undefined ? new Set() : new Set(mine.rows.map((row, place) => (there.has(JSON.stringify(row)) ? -1 : place)).filter((place) => place >= 0));
     };
     const notes = (side) => [
-      `covers ${side.covered_lsn}`, side.lag_seconds === null ? null : `lag ${seconds(side.lag_seconds)}`,
+      `${runs(side)} position, rows and JSON`, `covers ${side.covered_lsn}`, side.lag_seconds === null ? null : `lag ${seconds(side.lag_seconds)}`,
       side.source === "postgres" ? "answered by Postgres: the read model does not hold this key" : null,
     ].filter(Boolean).join(", ");
     result.replaceChildren(
@@ -89,13 +89,13 @@ export function makeComparison() {
       el("div", { className: "sides" },
         panel("cassandra", "Cassandra", "the read model’s partition, through this API", cassandra, longest,
           cassandra.rows && el("p", { className: "fine" }, notes(cassandra)),
-          statement("CQL", cassandra.cql),
-          cassandra.rows && rowTable(found.columns, model.key, cassandra.rows, differing(cassandra, postgres))),
+          cassandra.rows && rowTable(found.columns, model, cassandra.rows, differing(cassandra, postgres)),
+          statement("CQL", cassandra.cql)),
         panel("postgres", "Postgres", "the SQL that it replaces", postgres, longest,
-          postgres.rows && el("p", { className: "fine" }, "statement sent to last row; the plan is of a second run"),
+          postgres.rows && el("p", { className: "fine" }, `${runs(postgres)} statement sent to last row received`),
+          postgres.rows && rowTable(found.columns, model, postgres.rows, differing(postgres, cassandra)),
           statement("SQL", postgres.sql),
-          postgres.plan && planTree(postgres.plan),
-          postgres.rows && rowTable(found.columns, model.key, postgres.rows, differing(postgres, cassandra)))));
+          postgres.plan && planTree(postgres.plan))));
   }
 
   select.addEventListener("change", fields);
@@ -135,10 +135,11 @@ function verdict({ cassandra, postgres, equal }) {
     equal ? null : " Something was written between the two reads, or the read model has drifted: read again, or run projector verify.");
 }
 
+const runs = (side) => (side.runs > 1 ? `Fastest of ${side.runs}:` : "One run:");
 const factor = (value) => (value < 10 ? value.toFixed(1) : String(Math.round(value)));
 
 function statement(title, code) {
-  return el("details", { className: "statement" }, el("summary", {}, title), el("pre", { tabIndex: 0 }, code));
+  return el("details", { className: "statement", open: true }, el("summary", {}, title), el("pre", { tabIndex: 0 }, code));
 }
 
 /** A problem as the API gives it. */

@@ -1,14 +1,16 @@
-// Rows as a table: the key's columns first, as the read model declares them.
+// Rows as a table: the rest of the key first, as the read model declares it. What was asked for is the same in every row.
 
 import { el } from "./dom.js";
 
 const LONGEST = 120; // characters of a value; the rest is in its title
 
-/** differing: the places of rows that the other side does not have. */
-export function rowTable(columns, key, rows, differing) {
+/** model: its key and the columns that were asked for. differing: places of rows that the other side does not have. */
+export function rowTable(columns, model, rows, differing) {
   if (rows.length === 0) return el("p", { className: "empty" }, "No row for this key.");
-  const order = [...key, ...columns.filter((name) => !key.includes(name))];
-  const head = order.map((name) => el("th", { scope: "col", className: key.includes(name) ? "key" : "" }, name));
+  const asked = new Set(model.path.map(({ name }) => name));
+  const key = model.key.filter((name) => !asked.has(name));
+  const order = [...key, ...columns.filter((name) => !model.key.includes(name))];
+  const head = order.map((name) => el("th", { scope: "col", className: key.includes(name) ? "in-key" : "" }, name));
   const body = rows.map((row, place) =>
     el("tr", { className: differing.has(place) ? "differs" : "", title: differing.has(place) ? "not on the other side" : null },
       ...order.map((name) => cell(row[name]))));
