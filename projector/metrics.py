@@ -87,6 +87,27 @@ class WorkerMetrics:
             model,
             registry=registry,
         )
+        self.skipped_writes = Counter(
+            "projection_skipped_writes",
+            "Rows of a feed that were not written, because nobody has seen their reader for a while",
+            model,
+            registry=registry,
+        )
+        self.inactive_readers = Gauge(
+            "projection_inactive_readers", "Readers of a feed who get no rows now", model, registry=registry
+        )
+        self.rebuilt_partitions = Counter(
+            "projection_rebuilt_partitions",
+            "Partitions of a feed that were written anew for a reader who is back",
+            model,
+            registry=registry,
+        )
+        self.trims = Counter(
+            "projection_trims",
+            "Partitions of a feed cut back to its cap by a range tombstone",
+            model,
+            registry=registry,
+        )
         self.budget_pending = Gauge(
             "projection_budget_pending_keys",
             "Keys that wait as long as a column's budget allows",

@@ -31,12 +31,13 @@ from command_api.process.logging import get_logger
 from projections.cassandra_table import GC_GRACE_SECONDS, write_timestamp
 from projector.apply.consume import Assembler
 from projector.apply.log import LogReader
-from projector.apply.requests import RequestError, asked
+from projector.apply.requests import RequestError, asked, woken
 from projector.apply.step import Step
 from projector.apply.transaction import Heartbeat, Transaction
 from projector.cassandra.write import Writer
 from projector.compile.program import ModelProgram, Program
 from projector.coverage import Coverage, Target
+from projector.feed_upkeep import FeedUpkeep
 from projector.feeds.policy import SideWrite
 from projector.metrics import WorkerMetrics
 from projector.replica.deferred import Since
@@ -96,6 +97,9 @@ class Worker:
         self._coverage.put_aside = self._step.deferred.progress()
         self._turn = Turn(slices.share)
         self._truncations = Truncations((m.model for m in program.models), metrics.truncated)
+        self._upkeep = FeedUpkeep(
+            connection, self._step, writer, target, metrics, tuple(m.model for m in program.models)
+        )
         self._position = read_position(connection)
         self._silent_until: dict[str, int] = {}
         self._looked_at = 0.0
@@ -143,7 +147,7 @@ class Worker:
             while not self._stop.is_set():
                 self._turned()
                 started = time.perf_counter()
-                put_aside = self._step.deferred.waiting
+                put_aside = self._step.waiting
                 records = self._log.read(self._most, 0.0 if self._uncommitted or put_aside else _POLL_SECONDS)
                 if not records:
                     self._idle()
@@ -176,17 +180,17 @@ class Worker:
 
     def _idle(self) -> None:
         """Nothing to read: commit, or go on with what is put aside."""
-        if not self._step.deferred.waiting:
+        if not self._step.waiting:
             self._commit()
             return
         self._slice()
-        if not self._step.deferred.waiting or time.perf_counter() - self._committed_at > _COMMIT_SLICES_EVERY_S:
+        if not self._step.waiting or time.perf_counter() - self._committed_at > _COMMIT_SLICES_EVERY_S:
             self._commit()
 
     def _work_off(self, spent: float) -> None:
         """Give slices their share of the time, of which other changes took `spent` seconds."""
         self._turn.earn(spent)
-        while self._step.deferred.waiting and self._turn.due:
+        while self._step.waiting and self._turn.due:
             started = time.perf_counter()
             self._slice()
             self._turn.spend(time.perf_counter() - started)
@@ -197,7 +201,7 @@ class Worker:
             self._connection.execute("BEGIN IMMEDIATE")
         self._sliced = True
         with self._metrics.phase_seconds.labels(phase="maintain").time():
-            touched = self._step.slice(self._slices.keys)
+            touched = self._step.slice(self._slices.keys, self._silent(self._reached()))
         self._writer.drain()  # of the slice before: other changes are written behind one slice at most
         with self._metrics.phase_seconds.labels(phase="write").time():
             self._write(self._reached(), touched)
@@ -235,6 +239,8 @@ class Worker:
         if transactions and self._clock() * 1e6 - transactions[-1].committed_at > _STALE_MICROSECONDS:
             self._look_at_published()
         repairs = asked(transactions, self._models, self._born or 0, self._refused_request)
+        for wake in woken(transactions, self._models, self._refused_request):
+            self._step.feeds.wake(*wake)
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
         since = self._since(transactions)
@@ -242,7 +248,7 @@ class Worker:
         if not transactions:
             return
         with self._metrics.phase_seconds.labels(phase="maintain").time():
-            silent = {m.model.name for m in self._program.models if self._is_silent(m, transactions[-1].lsn)}
+            silent = self._silent(transactions[-1].lsn)
             touched = self._step.take(transactions, repairs, since=since, silent=silent)
         for transaction in transactions:
             transaction.changes.close()
@@ -293,7 +299,8 @@ class Worker:
 
     def _loud(self, lsn: int, touched: dict[str, int]) -> list[ModelProgram]:
         """The read models that this batch writes."""
-        return [m for m in self._program.models if touched[m.model.name] and not self._is_silent(m, lsn)]
+        silent = self._silent(lsn)
+        return [m for m in self._program.models if touched[m.model.name] and m.model.name not in silent]
 
     def _commit(self) -> None:
         """Steps 3 and 4 for all batches and slices since the last commit."""
@@ -325,6 +332,7 @@ class Worker:
         self._publish(position, heartbeat_at=last.at if isinstance(last, Heartbeat) else None)
         self._announce(position.lsn)
         self._log.commit(position.offset)
+        self._upkeep.committed(position, self._silent(position.lsn))
 
     def _roll_back(self) -> None:
         """Back to the last COMMIT; what was written meanwhile is written again after the next start."""
@@ -344,8 +352,9 @@ class Worker:
 
     # -- positions ----------------------------------------------------------------------------------------------------
 
-    def _is_silent(self, model: ModelProgram, lsn: int) -> bool:
-        return lsn <= self._silent_until.get(model.model.name, -1)
+    def _silent(self, lsn: int) -> set[str]:
+        """The read models of which nothing is written at a position."""
+        return {name for name, until in self._silent_until.items() if lsn <= until}
 
     def _look_at_published(self) -> None:
         """Learn how far each read model is already written; raises WorkerError when another epoch wrote it."""

@@ -1,4 +1,5 @@
-"""What a worker can be asked for through the log: the messages ``lockstep.repair`` and ``lockstep.rebuild``. Pure.
+"""What a worker can be asked for through the log: the messages ``lockstep.repair``, ``lockstep.rebuild`` and
+``lockstep.rebuild_partition``. Pure.
 
 A request stands in the log at its own place in the order, so every worker meets it at the same cut, and what it then
 writes carries that batch's LSN like any other write: a later change wins over it. A request carries no data, only keys:
@@ -6,6 +7,8 @@ what is written for them is what the worker's replica says then.
 
 repair:   {"model": "orders_by_user", "keys": [[…], …]}   recompute these keys: write their rows, or delete them
 rebuild:  {"model": "orders_by_user"}                      build the replica anew from the log
+rebuild_partition: {"model": "home_timeline", "keys": [[…], …]}  write the partitions of inactive readers of a feed anew,
+          and take the readers for active from that commit on; their keys are partition keys
 
 Keys are in replica form (`projections.values`), in the order of the read model's key; bytes are base64.
 A request that can't be read, or whose keys are not of its model, raises `RequestError`: the worker says so, counts it
@@ -31,6 +34,7 @@ from projector.cassandra.encode import RowEncoder
 
 REPAIR = "lockstep.repair"
 REBUILD = "lockstep.rebuild"
+WAKE = "lockstep.rebuild_partition"
 
 Key = tuple[Any, ...]
 MOST_KEYS = 1_000  # of one message
@@ -63,14 +67,22 @@ class Rebuild:
     model: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wake:
+    """model: the name of a feed, perhaps of another worker. readers: partition keys, as the message has them."""
+
+    model: str
+    readers: list[list[Any]]
+
+
 class _Content(msgspec.Struct, forbid_unknown_fields=True):
     model: str
     keys: list[list[int | str | float | None]] | None = None
 
 
-def read(message: Message) -> Repair | Rebuild | None:
+def read(message: Message) -> Repair | Rebuild | Wake | None:
     """The request that a message of the log makes; None for another kind of message. Raises RequestError."""
-    if message.prefix not in (REPAIR, REBUILD):
+    if message.prefix not in (REPAIR, REBUILD, WAKE):
         return None
     try:
         content = msgspec.json.decode(base64.b64decode(message.content or "", validate=True), type=_Content)
@@ -79,7 +91,9 @@ def read(message: Message) -> Repair | Rebuild | None:
     if message.prefix == REBUILD:
         return Rebuild(model=content.model)
     if content.keys is None:
-        raise RequestError(f"a {REPAIR} message without keys")
+        raise RequestError(f"a {message.prefix} message without keys")
+    if message.prefix == WAKE:
+        return Wake(model=content.model, readers=content.keys)
     return Repair(model=content.model, keys=content.keys)
 
 
@@ -99,7 +113,7 @@ def asked(
         for offset, message in transaction.changes.messages:
             try:
                 request = read(message)
-                if request is None or request.model not in models:
+                if request is None or request.model not in models or isinstance(request, Wake):
                     continue
                 if isinstance(request, Rebuild):
                     if offset >= born:
@@ -107,8 +121,38 @@ def asked(
                     continue
                 found.setdefault(request.model, []).extend(keys_of(models[request.model], request.keys))
             except RequestError as error:
-                refuse(RequestError(f"log offset {offset}: {error}"))
+                if message.prefix != WAKE:  # which `woken` refuses
+                    refuse(RequestError(f"log offset {offset}: {error}"))
     return found
+
+
+def woken(
+    transactions: Iterable[Transaction], models: Mapping[str, ReadModel], refuse: Callable[[RequestError], None]
+) -> Iterator[tuple[str, Any, int]]:
+    """(feed, reader, commit time in microseconds) of each partition that is to be written anew; refuse: as of `asked`."""
+    for transaction in transactions:
+        for offset, message in transaction.changes.messages:
+            if message.prefix != WAKE:
+                continue
+            try:
+                request = read(message)
+                if isinstance(request, Wake) and request.model in models:
+                    for reader in readers_of(models[request.model], request.readers):
+                        yield request.model, reader, transaction.committed_at
+            except RequestError as error:
+                refuse(RequestError(f"log offset {offset}: {error}"))
+
+
+def readers_of(model: ReadModel, keys: Iterable[Sequence[Any]]) -> list[Any]:
+    """Partition keys of a message as readers in replica form; raises RequestError for what is none."""
+    if model.fan_out is None:
+        raise RequestError(f"read model {model.name} is no feed: its partitions are whole")
+    readers = []
+    for key in keys:
+        if len(key) != 1:
+            raise RequestError(f"a partition key of {len(key)} values for feed {model.name}, whose key is its reader")
+        readers.append(_value(model, model.columns[model.partition_key[0]], key[0]))
+    return readers
 
 
 def keys_of(model: ReadModel, keys: Iterable[Sequence[Any]]) -> list[Key]:

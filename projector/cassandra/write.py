@@ -86,7 +86,7 @@ class Writer:
         on_retry: Callable[[str], None] | None = None,
         on_write: Callable[[str, Sequence[bytes], int, int], None] = lambda _table, _entries, _head, _width: None,
     ) -> None:
-        self._session = session
+        self.session = session
         self._lanes = Lanes(session)
         self._bounds = Bounds(rows=rows_per_batch, size=batch_bytes, partitions=partitions_per_batch)
         self._limit = in_flight
@@ -165,10 +165,10 @@ class Writer:
 
     def read_positions(self, *, keyspace: str, projection: str, shard: int = 0) -> dict[str, Position]:
         """Each read model's published position; raises MissingTableError, WriterStoppedError."""
-        return patiently(lambda: read_positions(self._session, keyspace, projection, shard), self._stop)
+        return patiently(lambda: read_positions(self.session, keyspace, projection, shard), self._stop)
 
     def _prepare(self, encoder: RowEncoder, cql: str, *, keys_only: bool) -> Statement:
-        return patiently(partial(prepare, self._session, encoder, cql, keys_only=keys_only), self._stop)
+        return patiently(partial(prepare, self.session, encoder, cql, keys_only=keys_only), self._stop)
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
@@ -216,10 +216,10 @@ class Writer:
 
     def _ring(self, keyspace: str) -> Ring | None:
         # The driver makes another token map when nodes come or go; a keyspace's replication may change without one.
-        seen, now = self._session.cluster.metadata.token_map, time.monotonic()
+        seen, now = self.session.cluster.metadata.token_map, time.monotonic()
         known = self._rings.get(keyspace)
         if known is None or known[0] is not seen or known[1] < now:
-            known = self._rings[keyspace] = (seen, now + _RING_SECONDS, ring_of(self._session, keyspace))
+            known = self._rings[keyspace] = (seen, now + _RING_SECONDS, ring_of(self.session, keyspace))
         return known[2]
 
     def _refuse_unencodable(self, statement: Statement, rows: Sequence[Row]) -> list[Row]:

@@ -45,8 +45,8 @@ class Inactive(Policy):
         active: Active,
         cap: int | None,
     ) -> None:
-        self.left_out = 0
-        """Rows that were left out since somebody set this to 0."""
+        self.left_out = self.rebuilt = self.more = 0
+        """Rows left out, partitions written anew, readers who became inactive less those who are back; who looks sets 0."""
         self._run: Callable[..., sqlite3.Cursor] = connection.execute
         self._many = connection.executemany
         self._name = model.model.name
@@ -131,6 +131,7 @@ class Inactive(Policy):
             given = {"partition": reader, "most": self._most, "after": 0}
             found += self._run(self._newest, given).fetchall()
             self._woken.append(reader)
+            self.rebuilt += 1
             self._run(f"DELETE FROM {WAKING} WHERE model = ? AND reader = ?", (self._name, reader))
         return found
 
@@ -222,6 +223,7 @@ class Inactive(Policy):
         given = {"model": self._name, "reader": reader, "limit": limit}
         (inactive,) = self._run(self._is_inactive, given).fetchone()
         both = (self._name, reader)
+        self.more += bool(inactive) - self._knows(both)
         if inactive:
             self._run(f"INSERT OR REPLACE INTO {INACTIVE} VALUES (?, ?, ?)", (*both, not self._silent))
             self._run(f"DELETE FROM {WAKING} WHERE model = ? AND reader = ?", both)
@@ -233,6 +235,9 @@ class Inactive(Policy):
             was = self._run(f"DELETE FROM {INACTIVE} WHERE model = ? AND reader = ?", both).rowcount
             if (was or was_too_old) and not self._silent:
                 self._run(f"INSERT OR IGNORE INTO {WAKING} VALUES (?, ?)", both)
+
+    def _knows(self, both: tuple[str, Any]) -> bool:
+        return self._run(f"SELECT 1 FROM {INACTIVE} WHERE model = ? AND reader = ?", both).fetchone() is not None
 
     def _next_waking(self) -> Any | None:
         row = self._run(f"SELECT reader FROM {WAKING} WHERE model = ? LIMIT 1", (self._name,)).fetchone()

@@ -148,6 +148,15 @@ class Deferred:
             found[model] = Progress(entries=n, done=done, total=total, pending=pending, since=since, since_at=since_at)
         return found
 
+    def held_back(self, model: str) -> int | None:
+        """The position before the oldest change that may still take rows away; None when there is none.
+
+        Changes with a budget never do.
+        """
+        oldest = "SELECT min(since) FROM main.deferred WHERE model = ? AND due = 0"
+        since: int | None = self._run(oldest, (model,)).fetchone()[0] if self._untimed else None
+        return since
+
     def _add(self, model: str, statement: WideStatement, parent: tuple[Any, ...], since: Since, due: int) -> None:
         name, values = _name(statement), json.dumps(parent)
         known = self._run(
