@@ -23,12 +23,14 @@ from projections.feed_tables import feed_tables
 from projections.read_model import DeclarationError, ReadModel
 from projector.advise.command import advise
 from projector.announce import Announcer
+from projector.alerts import Limits, rules_file
 from projector.apply.consume import LogGapError
 from projector.apply.log import LogReader, LogUnavailableError
 from projector.apply.probe import LogProbe
 from projector.apply.requests import RebuildAskedError
 from projector.apply.step import MaintenanceError
 from projector.cassandra.errors import CassandraError, WriterStoppedError
+from projector.cassandra.roles import make, roles
 from projector.cassandra.session import close, connect
 from projector.cassandra.write import Writer
 from projector.compile.catalogue import page
@@ -99,6 +101,27 @@ def setup(
     set_up_refresh(settings, models, recreate=recreate or ())
 
 
+@app.command("roles")
+def make_roles() -> None:
+    """Make the least-privilege roles in Cassandra whose passwords the settings give, as a superuser; may be repeated.
+
+    Run it before `setup` for the role that sets up, and after it for the grants on the keyspace.
+
+    Example: LOCKSTEP_CASSANDRA__USERNAME=cassandra LOCKSTEP_CASSANDRA__PASSWORD=… projector roles
+    """
+    settings = Settings()
+    chosen = roles(settings.cassandra_roles, settings.cassandra.keyspace)
+    if not chosen:
+        raise ConfigurationError(
+            "cassandra_roles: no role has a password: set LOCKSTEP_CASSANDRA_ROLES__READER__PASSWORD and its like"
+        )
+    session = connect(settings.cassandra)
+    try:
+        make(session, chosen, settings.cassandra.keyspace)
+    finally:
+        close(session)
+
+
 @app.command()
 def tables() -> None:
     """Print the CQL that `setup` runs.
@@ -140,6 +163,20 @@ def functions(
     for row in page.functions():
         table.add_row(*row)
     Console().print(table)
+
+
+@app.command()
+def alerts(
+    hold: Annotated[str, typer.Option("--for", help="How long something must be so before it is told.")] = "30s",
+    window: Annotated[str, typer.Option(help="That rates are taken over; several scrapes long.")] = "2m",
+    slot_bytes: Annotated[int, typer.Option(min=1, help="Of WAL that Postgres may keep for the slot.")] = 10 << 30,
+) -> None:
+    """Print Prometheus's rules for the declared read models: each one's staleness becomes its alert.
+
+    Example: projector alerts > deploy/prometheus/alerts.yml
+    """
+    models = load_read_models(Settings().projector.read_models)
+    typer.echo(rules_file(models, Limits(hold=hold, window=window, slot_bytes=slot_bytes)), nl=False)
 
 
 @app.command()

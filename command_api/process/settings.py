@@ -91,6 +91,21 @@ class Cassandra(Section):
     check_hostname: bool = True
 
 
+class Login(Section):
+    """A role; without a password it is not made here."""
+
+    username: str
+    password: SecretStr | None = None
+
+
+class CassandraRoles(Section):
+    """The least-privilege roles that `projector roles` makes, as a superuser: of set-ups, of workers, of the read API."""
+
+    setup: Login = Login(username="lockstep_setup")
+    projector: Login = Login(username="lockstep_projector")
+    reader: Login = Login(username="lockstep_reader")
+
+
 class CommandApi(Section):
     """The write side's HTTP server.
 
@@ -241,6 +256,7 @@ class Settings(BaseSettings):
     postgres: Postgres = Postgres()
     kafka: Kafka = Kafka()
     cassandra: Cassandra = Cassandra()
+    cassandra_roles: CassandraRoles = CassandraRoles()
     command_api: CommandApi = CommandApi()
     relay: Relay = Relay()
     projector: Projector = Projector()

@@ -141,6 +141,7 @@ def _parts(
             jars=class_path["kafka"],
             environment=environment,
             more={
+                "log.cleaner.dedupe.buffer.size": str(16 << 20),  # of a heap of 256 MiB its usual 128 are too many
                 "listeners": f"CLIENTS://{ports.HOST}:{port['kafka']},CONTROLLER://{ports.HOST}:{port['kafka-controller']}",
                 "advertised.listeners": f"CLIENTS://{ports.HOST}:{port['kafka']}",
                 "inter.broker.listener.name": "CLIENTS",
