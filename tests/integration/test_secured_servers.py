@@ -7,13 +7,14 @@ names the setting; and of all that the processes and their libraries say, at deb
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -21,6 +22,7 @@ from typing import IO
 import httpx
 import psycopg
 import pytest
+from cassandra import Unauthorized
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
 from cassandra.policies import DCAwareRoundRobinPolicy
@@ -52,6 +54,7 @@ WRONGS = [
         "command-api serve": ("postgres",),
         "relay setup": ("postgres", "kafka"),
         "relay run": ("postgres", "kafka"),
+        "projector roles": ("cassandra",),
         "projector setup": ("cassandra", "postgres"),
         "projector refresh --scheduled": ("postgres",),
         "projector refresh category_report": ("postgres",),
@@ -112,28 +115,31 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredServers
 def processes(servers: SecuredServers) -> Processes:
     """After the three set-ups, each of which has ended well."""
     found = Processes(servers)
-    with _administrator(servers) as session:
-        for name in ("setup", "projector", "reader"):
-            session.execute(
-                f"CREATE ROLE lockstep_{name} WITH LOGIN = true AND PASSWORD = '{servers.password[f'cassandra_{name}']}'"
-            )
-        session.execute("GRANT CREATE ON ALL KEYSPACES TO lockstep_setup")
-        for command, settings in (
-            ("command-api migrate", {}),
-            ("relay setup", {}),
-            ("projector setup", _cassandra_login(servers, "setup")),
-        ):
-            code, said = found.run(command, **settings)
-            assert code == 0, f"{command}: {said[-3000:]}"
-        # The least that each needs; whoever made the keyspace owns it.
-        session.execute("GRANT SELECT ON KEYSPACE lockstep TO lockstep_projector")
-        session.execute("GRANT MODIFY ON KEYSPACE lockstep TO lockstep_projector")
-        session.execute("GRANT SELECT ON KEYSPACE lockstep TO lockstep_reader")
+    for command, settings in (
+        ("command-api migrate", {}),
+        ("relay setup", {}),
+        ("projector roles", _roles(servers)),
+        ("projector setup", _cassandra_login(servers, "setup")),
+        ("projector roles", _roles(servers)),
+    ):
+        code, said = found.run(command, **settings)
+        assert code == 0, f"{command}: {said[-3000:]}"
     return found
 
 
+def _roles(servers: SecuredServers) -> dict[str, str]:
+    """The superuser's login, and the roles' passwords."""
+    given = {
+        f"LOCKSTEP_CASSANDRA_ROLES__{name.upper()}": json.dumps(
+            {"username": f"lockstep_{name}", "password": servers.password[f"cassandra_{name}"]}
+        )
+        for name in ("setup", "projector", "reader")
+    }
+    return given | {"LOCKSTEP_CASSANDRA__USERNAME": "cassandra", "LOCKSTEP_CASSANDRA__PASSWORD": "cassandra"}
+
+
 @contextlib.contextmanager
-def _administrator(servers: SecuredServers) -> Iterator[Session]:
+def _logged_in(servers: SecuredServers, user: str, password: str) -> Iterator[Session]:
     import ssl
 
     profile = ExecutionProfile(load_balancing_policy=DCAwareRoundRobinPolicy("datacenter1"), request_timeout=30)
@@ -141,7 +147,7 @@ def _administrator(servers: SecuredServers) -> Iterator[Session]:
         [ports.HOST],
         port=servers.port["cassandra"],
         protocol_version=5,
-        auth_provider=PlainTextAuthProvider("cassandra", "cassandra"),
+        auth_provider=PlainTextAuthProvider(user, password),
         ssl_context=ssl.create_default_context(cafile=str(servers.ca)),
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
     )
@@ -206,6 +212,72 @@ def _wait_until_readable(reader: httpx.Client, url: str, running: dict[str, subp
         time.sleep(0.05)  # the deadline is above; the processes are starting
 
 
+def test_each_role_may_what_it_needs_and_no_more(servers: SecuredServers, processes: Processes) -> None:
+    def may(role: str, statement: str) -> bool:
+        with _logged_in(servers, f"lockstep_{role}", servers.password[f"cassandra_{role}"]) as session:
+            try:
+                session.execute(statement)
+            except Unauthorized:
+                return False
+        return True
+
+    read = "SELECT * FROM lockstep.projection_positions LIMIT 1"
+    write = "INSERT INTO lockstep.projection_positions (projection, read_model, shard, lsn) VALUES ('none', 'none', 0, 1)"
+    assert {role: (may(role, read), may(role, write)) for role in ("setup", "projector", "reader")} == {
+        "setup": (True, True),
+        "projector": (True, True),
+        "reader": (True, False),
+    }
+    for role in ("projector", "reader"):
+        for statement in (
+            "CREATE TABLE lockstep.mine (a int PRIMARY KEY)",
+            "ALTER TABLE lockstep.order_by_id ADD mine int",
+            "DROP TABLE lockstep.order_by_id",
+            "CREATE KEYSPACE mine WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}",
+            "SELECT * FROM system_auth.roles",
+            f"GRANT MODIFY ON KEYSPACE lockstep TO lockstep_{role}",
+        ):
+            assert not may(role, statement), (role, statement)
+    assert not may("setup", "SELECT * FROM system_auth.roles")
+
+    # What somebody gave beside it is taken back; a permission is remembered for two seconds.
+    with _logged_in(servers, "cassandra", "cassandra") as session:
+        session.execute("GRANT MODIFY ON lockstep.projection_positions TO lockstep_reader")
+        session.execute("GRANT DROP ON ALL KEYSPACES TO lockstep_projector")
+        _wait_until(lambda: may("reader", write), "the reader was given too much")
+        code, said = processes.run("projector roles", "again", **_roles(servers))
+        assert code == 0, said[-3000:]
+        assert said.count('"taken back"') == 2
+        _wait_until(lambda: not may("reader", write), "it was taken back")
+        granted = {
+            (row.role, row.resource, row.permission)
+            for role in ("projector", "reader")
+            for row in session.execute(f"LIST ALL PERMISSIONS OF lockstep_{role}")
+        }
+    space = "<keyspace lockstep>"
+    assert granted == {
+        ("lockstep_projector", space, "SELECT"),
+        ("lockstep_projector", space, "MODIFY"),
+        ("lockstep_reader", space, "SELECT"),
+    }
+
+
+def _wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)  # the deadline is above; a cache that expires tells nobody
+
+
+def test_roles_can_be_made_by_a_superuser_only(servers: SecuredServers, processes: Processes) -> None:
+    code, said = processes.run(
+        "projector roles", "as the reader", **(_roles(servers) | _cassandra_login(servers, "reader"))
+    )
+    assert code == 1
+    assert "must be a superuser" in said
+    assert "Traceback" not in said
+
+
 def test_what_is_refused_ends_each_process_with_the_setting_to_look_at(
     servers: SecuredServers, processes: Processes
 ) -> None:
@@ -233,6 +305,8 @@ def _wrong(servers: SecuredServers, command: str, server: str, kind: str) -> tup
     password, authority = kind == "password", str(servers.other_ca)
     if command == "projector setup" and server == "postgres":
         own |= _cassandra_login(servers, "setup")  # it makes the keyspace first
+    if command == "projector roles":
+        own |= _roles(servers)
     if server == "postgres":
         roles = {"relay run": "relay", "command-api serve": "command_api"}
         role = "refresher" if "refresh" in command else roles.get(command, "admin")
