@@ -14,13 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from projections import INCREMENTAL
 from projections.read_model import ReadModel
 from projector.replica import images
 from tests.oracle.lives import LEAST, LIVES
 from tests.oracle.postgres import Reference
 from tests.oracle.simulation import Models, difference
-from tests.oracle.views import MODELS, VIEWS
+from tests.oracle.views import APPLICATION, MODELS, VIEWS
 
 RUNS = 180 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))
@@ -46,7 +45,7 @@ BY_NAME = {model.name: model for model in MODELS}
 GROUPS: dict[str, tuple[ReadModel, ...]] = {
     **{model.name: (model,) for model in MODELS},
     "all views": VIEWS,
-    "reference application": INCREMENTAL,
+    "reference application": APPLICATION,
 }
 
 

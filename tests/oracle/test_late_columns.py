@@ -13,7 +13,6 @@ from random import Random
 
 import pytest
 
-from projections import INCREMENTAL
 from projections.read_model import ReadModel
 from projector.compile.errors import CompileError
 from projector.compile.program import compile_models
@@ -21,7 +20,7 @@ from tests.oracle.feed_views import FEEDS, Feed
 from tests.oracle.feeds import difference as merged_difference
 from tests.oracle.postgres import Reference
 from tests.oracle.simulation import Models, Rules, difference
-from tests.oracle.views import MODELS
+from tests.oracle.views import APPLICATION, MODELS
 
 RUNS = 40 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))
@@ -58,7 +57,7 @@ def with_budgets(model: ReadModel, seed: int) -> ReadModel:
 
 LATE = {
     model.name: model
-    for model in (*MODELS, *INCREMENTAL)
+    for model in (*MODELS, *APPLICATION)
     if model.refresh is None and model.fan_out is None and separable(model)
 }
 

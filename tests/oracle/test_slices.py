@@ -11,13 +11,12 @@ from random import Random
 
 import pytest
 
-from projections import INCREMENTAL
 from projections.read_model import ReadModel
 from projector.compile.program import compile_models
 from projector.replica.deferred import Deferred
 from tests.oracle.postgres import Reference
 from tests.oracle.simulation import Models, Rules, difference
-from tests.oracle.views import MODELS
+from tests.oracle.views import APPLICATION, MODELS
 
 RUNS = 60 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))
@@ -34,7 +33,7 @@ WIDE = {model.name: model for model in MODELS if model.refresh is None and fans_
 @cache
 def sliced(name: str) -> Models:
     """Compiled once; nothing that fans out is touched at once."""
-    return Models((WIDE[name],) if name in WIDE else INCREMENTAL, most_keys=0)
+    return Models((WIDE[name],) if name in WIDE else APPLICATION, most_keys=0)
 
 
 def test_the_views_that_fan_out_are_many() -> None:
