@@ -51,7 +51,7 @@ class ReadService:
             for name, route in self.routes.items()
         }  # fmt: skip
         self.watches = Watches(self.freshness, lambda: self._hints.start())
-        self._hints = Hints(settings.kafka, self.watches.heard)
+        self._hints = Hints(settings.kafka, self.watches.heard, self.watches.look_at_all)
         self._projection, self._epoch = settings.projector.projection, settings.projector.epoch
         table = f'"{settings.cassandra.keyspace}"."{POSITIONS}"'
         columns = "read_model, shard, lsn, epoch, committed_at"

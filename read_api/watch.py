@@ -124,6 +124,11 @@ class Watches:
                 for watch in {watch for mark in written for watch in by_mark[mark]}:
                     watch.poke(Lsn(announcement.lsn))
 
+    def look_at_all(self) -> None:
+        """Have every watch read again: nobody knows what was announced until now."""
+        for watch in self._watches.values():
+            watch.poke(Lsn(0))
+
     async def look(self, watch: Watch) -> None:
         """Read it again now; raises ProblemError."""
         await self._read(watch)
