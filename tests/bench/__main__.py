@@ -18,7 +18,21 @@ from rich.table import Table
 
 from command_api.process.logging import configure_logging
 from command_api.process.settings import Cassandra, Kafka, Postgres, Settings
-from tests.bench import aggregates, fallback, http, lag, messages, projector, reads, relay, rename, sales, verify, writer
+from tests.bench import (
+    aggregates,
+    fallback,
+    http,
+    lag,
+    messages,
+    projector,
+    reads,
+    relay,
+    rename,
+    sales,
+    streams,
+    verify,
+    writer,
+)
 
 TARGETS = {
     "projector_vs_driver": "≥ 1.3",
@@ -41,6 +55,7 @@ TARGETS = {
     "sales_month_read_p50_ms": "< 10",
     "message_insert_p99_ms": "≤ 5",
     "read_overhead_ms": "≤ 0.8",
+    "sse_delay_over_lag_p50_ms": "≤ 5",
     "read_http_rps": "≥ 1,500",
     "token_wait_over_lag_p50_ms": "≤ 5",
     "verify_rows_per_s": "",
@@ -58,6 +73,7 @@ PARTS: dict[str, Callable[[Settings], dict[str, float]]] = {
     "rename": rename.measure,
     "fallback": fallback.measure,
     "http": http.measure,
+    "streams": streams.measure,
     "messages": messages.measure,
 }
 
