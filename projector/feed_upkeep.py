@@ -50,6 +50,11 @@ class FeedUpkeep:
         self._epoch = target.epoch
         self._metrics = metrics
         self._trimmers = trimmers(writer, target.keyspace, models)
+        for name, hot in step.feeds.hot.items():
+            metrics.hot_authors.labels(name).set(hot.number())
+            metrics.feed_flips_under_way.labels(name).set(len(hot.under_way()))
+            for to in ("hot", "copied"):
+                metrics.feed_flips.labels(name, to)
         for name in step.feeds.inactive:
             metrics.inactive_readers.labels(name).set(step.feeds.inactive[name].number())
             for counter in (metrics.skipped_writes, metrics.rebuilt_partitions):
@@ -71,6 +76,13 @@ class FeedUpkeep:
             self._metrics.trims.labels(name).inc(sum(outcome.cut for outcome in outcomes.values()))
 
     def _export(self) -> None:
+        for name, hot in self._step.feeds.hot.items():
+            if hot.flips:
+                self._metrics.hot_authors.labels(name).set(hot.number())
+                self._metrics.feed_flips.labels(name, "hot").inc(hot.flips[True])
+                self._metrics.feed_flips.labels(name, "copied").inc(hot.flips[False])
+                hot.flips.clear()
+            self._metrics.feed_flips_under_way.labels(name).set(len(hot.under_way()))
         for name, inactive in self._step.feeds.inactive.items():
             self._metrics.skipped_writes.labels(name).inc(inactive.left_out)
             self._metrics.rebuilt_partitions.labels(name).inc(inactive.rebuilt)

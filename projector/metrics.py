@@ -87,6 +87,24 @@ class WorkerMetrics:
             model,
             registry=registry,
         )
+        self.hot_authors = Gauge(
+            "projection_feed_hot_authors",
+            "Authors of a feed whose entries are merged when it is read",
+            model,
+            registry=registry,
+        )
+        self.feed_flips = Counter(
+            "projection_feed_flips",
+            "Authors of a feed who became hot (to=hot), or whose entries are copied again (to=copied)",
+            ("read_model", "to"),
+            registry=registry,
+        )
+        self.feed_flips_under_way = Gauge(
+            "projection_feed_flips_under_way",
+            "Authors of a feed whose copies are being deleted, or written again",
+            model,
+            registry=registry,
+        )
         self.skipped_writes = Counter(
             "projection_skipped_writes",
             "Rows of a feed that were not written, because nobody has seen their reader for a while",

@@ -16,11 +16,15 @@ from projector.configured import load_read_models
 
 _TIMEOUT_S = 2.0
 _CHANGES, _KEYS, _SECONDS = (f"projection_put_aside_{what}" for what in ("changes", "keys", "seconds"))
+_HOT, _FLIPS = "projection_feed_hot_authors", "projection_feed_flips_under_way"
 _PENDING = "projection_budget_pending_keys"
 
 
 def status_lines(settings: Settings) -> Iterator[str]:
-    """A line a read model: its name, the position that it covers, what is put aside. Raises CassandraError."""
+    """A line a read model: its name, the position that it covers, what is put aside; of a feed, who is hot.
+
+    Raises CassandraError.
+    """
     session = connect(settings.cassandra)
     try:
         positions = Writer(session).read_positions(
@@ -28,11 +32,12 @@ def status_lines(settings: Settings) -> Iterator[str]:
         )
     finally:
         close(session)
-    aside = put_aside(_exported(settings))
+    exported = _exported(settings)
+    aside, hot = put_aside(exported), hot_authors(exported)
     for model in load_read_models(settings.projector.read_models):
         position = positions.get(model.name)
         covered = str(Lsn(position.lsn)) if position else "not covered yet"
-        yield "\t".join(filter(None, (model.name, covered, aside.get(model.name))))
+        yield "\t".join(filter(None, (model.name, covered, aside.get(model.name), hot.get(model.name))))
 
 
 def put_aside(text: str) -> dict[str, str]:
@@ -54,6 +59,23 @@ def put_aside(text: str) -> dict[str, str]:
         if name == _PENDING and value:
             pending = f"{value:,.0f} keys pending within a column's budget"
             found[model] = "; ".join(filter(None, (found.get(model), pending)))
+    return found
+
+
+def hot_authors(text: str) -> dict[str, str]:
+    """By feed, how many authors a worker's metrics say are merged at read time, and whose copies are being worked off."""
+    samples = {
+        (sample.name, sample.labels["read_model"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name in (_HOT, _FLIPS)
+    }
+    found = {}
+    for (name, model), value in samples.items():
+        if name == _HOT:
+            told = "1 hot author" if value == 1 else f"{value:,.0f} hot authors"
+            flips = samples.get((_FLIPS, model), 0)
+            found[model] = f"{told}, of {flips:,.0f} authors the copies are under way" if flips else told
     return found
 
 

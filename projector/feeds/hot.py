@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ from projector.replica.images import Images
 
 
 class HotAuthors(Policy):
-    """The hot authors of one feed."""
+    """The hot authors of one feed. flips: since somebody looked and cleared it, how many became hot (True) or not."""
 
     def __init__(self, connection: sqlite3.Connection, feed: FeedProgram, images: Images) -> None:
         self._run = connection.execute
@@ -46,6 +47,7 @@ class HotAuthors(Policy):
         self._emptied = False
         self._hot_now: dict[Any, bool] = {}  # authors that flipped in the batch: how they ended
         self._silent = False
+        self.flips: Counter[bool] = Counter()
 
     @property
     def watches(self) -> frozenset[str]:
@@ -112,6 +114,7 @@ class HotAuthors(Policy):
         """The batch was rolled back."""
         self._hot_now.clear()
         self._changes.clear()
+        self.flips.clear()
         self._emptied = False
 
     def under_way(self) -> list[Any]:
@@ -134,6 +137,7 @@ class HotAuthors(Policy):
 
     def _flip(self, author: Any, hot: bool) -> None:
         self._hot_now[author] = hot
+        self.flips[hot] += 1
         self._put((author,), (author,) if hot else None)
         if not self._silent:
             self._run(f"INSERT OR IGNORE INTO {FLIPS} VALUES (?, ?)", (self._feed.model, author))

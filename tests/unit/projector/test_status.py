@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import generate_latest
 
 from projector.metrics import WorkerMetrics
-from projector.status import put_aside
+from projector.status import hot_authors, put_aside
 
 
 def exported(*models: tuple[str, int, int, float] | tuple[str, int, int, float, int]) -> str:
@@ -28,6 +28,17 @@ def test_what_waits_for_its_budget_is_told() -> None:
     assert found == {
         "home_timeline": "2,400 keys pending within a column's budget",
         "orders_by_user": "1 change put aside, 9 keys left, about 1 s; 3 keys pending within a column's budget",
+    }
+
+
+def test_hot_authors_are_told() -> None:
+    metrics = WorkerMetrics()
+    metrics.hot_authors.labels("home_timeline").set(1)
+    metrics.hot_authors.labels("another").set(1_200)
+    metrics.feed_flips_under_way.labels("another").set(2)
+    assert hot_authors(generate_latest(metrics.registry).decode()) == {
+        "home_timeline": "1 hot author",
+        "another": "1,200 hot authors, of 2 authors the copies are under way",
     }
 
 
