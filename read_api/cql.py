@@ -36,3 +36,13 @@ def select_statement(table: CassandraTable, shape: Shape) -> str:
         order = (f'"{c.column}" {"ASC" if c.descending else "DESC"}' for c in table.clustering)
         text += f" ORDER BY {', '.join(order)}"
     return text
+
+
+def select_of_partitions(table: CassandraTable, shape: Shape) -> str:
+    """The SELECT of a shape over several partitions of one column, each cut to a number of rows, in no order of partitions.
+
+    Its markers take the list of partitions, `Query.values_after`, and the number. Forward only: Cassandra pages no other.
+    """
+    (partition,) = table.partition_key
+    text = select_statement(table, shape).replace(f'WHERE "{partition}" = ?', f'WHERE "{partition}" IN ?')
+    return f"{text} PER PARTITION LIMIT ?"

@@ -24,8 +24,8 @@ from projections.cassandra_table import CassandraTable, cassandra_table
 from projections.feed_tables import SHARD, hot_authors_table, skipped_readers_table
 from projections.read_model import ReadModel
 from projections.values import Kind
-from read_api.cql import Shape, select_statement
-from read_api.merge import Merged, Stretch, merge, stretch
+from read_api.cql import Shape, select_of_partitions, select_statement
+from read_api.merge import Stretch, merge, stretch
 from read_api.order import Order, Row, Span
 from read_api.problem import NotStoredError
 from read_api.request import Bound, Query
@@ -33,7 +33,8 @@ from read_api.store import Store
 
 _READS = 4  # of a page, while authors become hot
 _NAMED = 100  # hot authors that a query names; of more, the reader's whole following is read
-_SPARE = 8  # rows of an author beyond an even share of the page
+_SPARE = 4  # rows of an author beyond an even share of the page
+_AT_ONCE = 25  # authors of one request: more would be a burden to the node that gathers them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class FeedReader:
     @property
     def statements(self) -> tuple[str, ...]:
         """What every page runs."""
-        copies, entries = select_statement(self._table, Shape()), select_statement(self._pull, Shape())
+        copies, entries = select_statement(self._table, Shape()), select_of_partitions(self._pull, Shape())
         return self._hot_authors, self._skipped, self._of_these, copies, entries
 
     async def read(self, query: Query, limit: int, after: Sequence[Any] | None, read: int) -> FeedPage:
@@ -122,30 +123,38 @@ class FeedReader:
         span = Span(order, query, after)
         copies: _Copies | _Entries
         if self._cap is None:
-            copies = _Entries(self._store, self._table, query, after, order, span)
+            copies = _Entries(self._store, self._table, query, after, order, span, query.partition)
         else:
             copies = _Copies(self._store, self._table, query, self._cap, order, span)
         authors, _ = await asyncio.gather(self._followed(reader, hot), copies.read_on(read + limit))
-        pulled = [
-            _Entries(
-                self._store, self._pull, replace(query, model=self._pull.name, partition=(author,)), after,
-                order, span, self._from_pull, reader,
-            )
-            for author in authors
-        ]  # fmt: skip
-        share = limit if len(pulled) < 2 else min(limit, 2 * limit // len(pulled) + _SPARE)
-        if pulled:
-            await asyncio.gather(*(each.read_on(share) for each in pulled))
+        pulled = self._pulled(query, after, order, span, authors)
+        share = limit if len(authors) < 2 else min(limit, 3 * limit // (2 * len(authors)) + _SPARE)
+        await asyncio.gather(*(each.read_on(share) for each in pulled))
         sources = [*pulled, copies]  # an author's own rows are the newer ones
         while True:
-            merged: Merged = merge([each.stretch for each in sources], limit)
+            parts = [(source, part) for source in sources for part in source.stretches]
+            merged = merge([part for _, part in parts], limit)
             if not merged.wanting:
                 return FeedPage(rows=merged.rows, more=merged.more, read=read + limit)
-            await asyncio.gather(*(sources[index].read_on(limit) for index in merged.wanting))
+            wanting = {id(parts[index][0]): parts[index][0] for index in merged.wanting}
+            await asyncio.gather(*(source.read_on(limit) for source in wanting.values()))
+
+    def _pulled(
+        self, query: Query, after: Sequence[Any] | None, order: Order, span: Span, authors: Sequence[Any]
+    ) -> list[_Entries]:
+        """The authors' own rows, of several authors a request where Cassandra can."""
+        at_once = 1 if query.reversed else _AT_ONCE
+        return [
+            _Entries(
+                self._store, self._pull, replace(query, model=self._pull.name), after, order, span,
+                authors[first : first + at_once], self._from_pull,
+            )
+            for first in range(0, len(authors), at_once)
+        ]  # fmt: skip
 
 
 class _Entries:
-    """The rows of one partition from a page's beginning on, read as far as they are wanted."""
+    """The rows of some partitions from a page's beginning on, each read as far as they are wanted."""
 
     def __init__(
         self,
@@ -155,31 +164,54 @@ class _Entries:
         after: Sequence[Any] | None,
         order: Order,
         span: Span,
+        partitions: Sequence[Any],
         columns: Sequence[int | None] | None = None,
-        reader: Any = None,
     ) -> None:
         self._store = store
-        query = _from(query, after, order)
-        self._statement, self._values = select_statement(table, Shape.of(query)), query.values
         self._order = order
         self._span = span
         self._columns = columns
-        self._reader = reader
-        self._rows: list[Row] = []
-        self._state: bytes | None = None
-        self.stretch: Stretch
+        (self._reader,) = query.partition
+        query = _from(query, after, order)
+        self._values = query.values_after
+        self._partitions = partitions
+        self._several = not query.reversed
+        shape = Shape.of(query)
+        self._statement = select_of_partitions(table, shape) if self._several else select_statement(table, shape)
+        self._asked = 0
+        self.stretches: list[Stretch] = []
 
     async def read_on(self, count: int) -> None:
-        """Read some `count` rows more."""
-        found = await self._store.read(self._statement, self._values, fetch_size=count, state=self._state)
-        self._state = found.state
+        """Read `count` rows more of each partition, with those before them."""
+        self._asked = most = max(2 * self._asked, self._asked + count)
+        partitions = self._partitions
+        values = (list(partitions), *self._values, most) if self._several else (*partitions, *self._values)
+        rows: list[Row] = []
+        state: bytes | None = None
+        while True:
+            found = await self._store.read(self._statement, values, fetch_size=most * len(partitions), state=state)
+            rows += found.rows
+            state = found.state
+            if state is None or (len(rows) >= most and not self._several):
+                break
+        of: dict[Any, list[Row]] = {}
+        for row in rows:
+            of.setdefault(row[0], []).append(row)
+        self.stretches = [
+            stretch(
+                self._as_feed(part),
+                self._order,
+                self._span,
+                ended=len(part) < most if self._several else state is None,
+            )
+            for part in of.values()
+        ]
+
+    def _as_feed(self, rows: list[Row]) -> Sequence[Row]:
         if self._columns is None:
-            self._rows += found.rows
-        else:
-            self._rows += [
-                tuple([self._reader if at is None else row[at] for at in self._columns]) for row in found.rows
-            ]
-        self.stretch = stretch(self._rows, self._order, self._span, ended=found.state is None)
+            return rows
+        columns, reader = self._columns, self._reader
+        return [tuple([reader if at is None else row[at] for at in columns]) for row in rows]
 
 
 class _Copies:
@@ -195,7 +227,7 @@ class _Copies:
         self._asked = 0
         self._order = order
         self._span = span
-        self.stretch: Stretch
+        self.stretches: list[Stretch] = []
 
     async def read_on(self, count: int) -> None:
         """Read `count` rows more, with those before them; raises NotStoredError where the cap ends them."""
@@ -211,7 +243,7 @@ class _Copies:
             if not ended and (not rows or self._span.side(self._order.places(rows[:1])[0]) >= 0):
                 raise NotStoredError("the beginning of the feed is older than its copies")
             ended = True
-        self.stretch = stretch(rows, self._order, self._span, ended=ended)
+        self.stretches = [stretch(rows, self._order, self._span, ended=ended)]
 
 
 def _from(query: Query, after: Sequence[Any] | None, order: Order) -> Query:

@@ -42,11 +42,11 @@ class ReadService:
         self.declared = {model.name: Declared.of(model) for model in models}
         self.rebuilds = Rebuilds(self.fallback) if self.fallback is not None else None
         keyspace = settings.cassandra.keyspace
-        self._feeds = {m.name: FeedReader(self.store, m, keyspace) for m in models if m.fan_out is not None}
+        self.feeds = {m.name: FeedReader(self.store, m, keyspace) for m in models if m.fan_out is not None}
         self.readers = {
             name: Reader(
                 route, self.store, self.freshness, seal, self.fallback, sources[name], self.declared[name],
-                self._feeds.get(name), self.rebuilds,
+                self.feeds.get(name), self.rebuilds,
             )
             for name, route in self.routes.items()
         }  # fmt: skip
@@ -62,7 +62,7 @@ class ReadService:
         if self.fallback is not None:
             await self.fallback.start()
         forward = (reader.statement(Shape()) for reader in self.readers.values())  # an index is a read model too
-        merged = (statement for feed in self._feeds.values() for statement in feed.statements)
+        merged = (statement for feed in self.feeds.values() for statement in feed.statements)
         await self.store.start((self._select_positions, *forward, *merged))
 
     async def stop(self) -> None:
