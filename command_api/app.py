@@ -87,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         version="1",
         description="The write side. Every reply to a command carries a consistency token for the read side.",
         lifespan=lifespan,
+        docs_url=None,  # it would load its scripts from another host; the document is at /openapi.json
         redoc_url=None,
         redirect_slashes=False,
     )

@@ -1,4 +1,4 @@
-"""The routes beside the reads: the list of routes, documentation, health, readiness, coverage, metrics."""
+"""The routes beside the reads: the list of routes, their OpenAPI document, health, readiness, coverage, metrics."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def operations_app(service: ReadService) -> _Operations:
         finally:
             await service.stop()
 
-    app = _Operations(title=openapi.TITLE, redoc_url=None, lifespan=lifespan)
+    app = _Operations(title=openapi.TITLE, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.document = openapi.document(service.routes.values())
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ProblemError, _refused)
@@ -108,9 +108,10 @@ def _problem(request: Request, error: Exception) -> ProblemError:
     if isinstance(error, HTTPException):
         if error.status_code == 404:
             return UnknownRouteError(
-                f"there is nothing at {request.url.path[:200]!r}", hint="GET /read lists the routes, /docs shows them"
+                f"there is nothing at {request.url.path[:200]!r}",
+                hint="GET /read lists the routes, /openapi.json describes them",
             )
         if error.status_code == 405:
             return not_allowed(request.method, ("GET",))
-        return InvalidRequestError(error.detail, hint="see /docs")
+        return InvalidRequestError(error.detail, hint="see /openapi.json")
     return internal_fault()

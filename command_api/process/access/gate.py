@@ -18,8 +18,8 @@ from command_api.process.access.caller import ANYBODY, Caller
 from command_api.process.access.errors import TokenInUrlError, UnauthenticatedError
 from command_api.process.access.keys import Keys
 
-PUBLIC = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
-"""Paths that need no token: probes, and what the documentation is made of. All others need one, known or not."""
+PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
+"""Paths that need no token: probes, and the OpenAPI document. All others need one, known or not."""
 
 _MOST_BYTES = 8_192
 _REMEMBERED = 4_096
