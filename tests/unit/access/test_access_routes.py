@@ -190,3 +190,24 @@ def test_a_read_has_no_body() -> None:
     reply = ask(asked, bearer(token()))
     problem(reply, 413, "too-large")
     assert reply.headers["connection"] == "close"
+
+
+OWNED = [model.name for model in READ_MODELS if model.owner]
+
+
+@pytest.mark.parametrize("model", OWNED)
+def test_a_partition_is_its_owners_by_whatever_way_it_is_asked_for(model: str) -> None:
+    """Read, read to be answered by Postgres, paged, streamed, compared on the page: before any source, all being away here."""
+    scope = f"read:{model} metrics"
+    for path, more in (
+        (f"/read/{model}/{SOMEBODY_ELSE}", {}),
+        (f"/read/{model}/{SOMEBODY_ELSE}", {"Consistency-Token": "FF/FF", "Prefer": "wait=0"}),
+        (f"/read/{model}/{SOMEBODY_ELSE}?page=AAAA", {}),
+        (f"/read/{model}/{SOMEBODY_ELSE.upper()}?limit=1", {}),
+        (f"/read/{model}/%30{SOMEBODY_ELSE[1:]}", {}),
+        (f"/read/{model}/{SOMEBODY_ELSE}/changes", {"Accept": "text/event-stream"}),
+        (f"/page/data/comparison/{model}/{SOMEBODY_ELSE}", {}),
+    ):
+        asked = Asked(api=READS, method="GET", template=path, path=path, body=None, scopes=[])
+        problem(ask(asked, bearer(token(scope)) | more), 403, "forbidden")
+        assert ask(asked, bearer(token(scope, sub=SOMEBODY_ELSE)) | more).status_code != 403

@@ -43,6 +43,12 @@ def test_an_event_is_one_json_line_with_time_level_and_name(out: io.StringIO) ->
         {"conninfo": "host=a password = 'hunter2 \\' hunter2' dbname=c"},
         {"url": "postgresql://app:hunter2@db:5432/app"},
         {"error": ValueError("could not use password=hunter2")},
+        {"bearer": "hunter2"},
+        {
+            "error": ValueError(
+                "got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJodW50ZXIyIn0.aHVudGVyMg hunter".replace("aHVudGVyMg", "hunter2")
+            )
+        },
         {"jaas": 'PlainLoginModule required username="a" password="hunter2";'},
     ],
 )
