@@ -2,7 +2,8 @@
 
 A parent's row may be put aside instead of its children's keys, because it only tells where to look: the children are
 found again, in the order of their primary key, when a slice is worked off. Where it leads to them over several tables,
-that is the first one of which it finds many rows. That is right when the key does not depend
+that is the order of all those of which it finds many rows, so that an author's entries times their readers are cut into
+slices as small as any. That is right when the key does not depend
 on the parent and a child's own change touches its keys without the parent (a left join, or a foreign key that the
 database keeps): a child that has changed since, and is not found any more, was touched and written by that change, with
 the parent as it was by then. Where this does not hold there is no `WideStatement`, and all keys are touched at once.
@@ -31,7 +32,7 @@ class WideStatement:
     """SQL with named parameters.
 
     parent: full name of the parent's table, whose images find the children. width: number of the parent's values, i0, i1, …
-    cursor: number of that table's primary key columns: c0, … is where the last slice ended, e0, … where this one ends.
+    cursor: number of those tables' primary key columns: c0, … is where the last slice ended, e0, … where this one ends.
     probe: how many keys all images find, up to :n. images: the parent's distinct values. count: a parent's children.
     end: the last of :n children after the cursor. slice: touches the keys of the children after the cursor, up to the end;
     rest: of all after it. first_end, first_slice, whole: the same from the beginning.
@@ -70,16 +71,14 @@ def wide_statement(
     read = [column for term in terms for column in term.columns() if column.occurrence == parent.index]
     if any(column.type.kind in (Kind.BYTES, Kind.FLOAT) for column in read):
         return None
-    several = (at for at, (child, links) in enumerate(children) if not _is_one(analysis, child, links))
-    at = next(several, None)
-    if at is None and not single:
+    several = [at for at, (child, links) in enumerate(children) if not _is_one(analysis, child, links)]
+    if not several and not single:
         return None
-    at = at or 0
-    cursor = analysis.occurrences[children[at][0].index]
-    if not isinstance(cursor.table, Table):
+    cursors = [analysis.occurrences[children[at][0].index] for at in several or [0]]
+    if not all(isinstance(cursor.table, Table) for cursor in cursors):
         return None
     names = sorted({column.name for column in read})
-    primary = [str(column.name) for column in cursor.table.primary_key.columns]
+    keys = [[f"{cursor.alias}.{identifier(column)}" for column in unique_keys(cursor.table)[0]] for cursor in cursors]
     present = {source.index for source in sources}
 
     def resolve(index: int, name: str) -> str:
@@ -96,18 +95,20 @@ def wide_statement(
         items = " CROSS JOIN ".join(f"{replica_name(child.table)} AS {child.alias}" for child in among)
         return f"FROM {items} WHERE {' AND '.join(conditions)}"
 
-    of_cursor = joined([child for child, _ in children[: at + 1]])
+    of_cursor = joined([child for child, _ in children[: max(several, default=0) + 1]])
     of_all = joined([child for child, _ in children])
-    columns = ", ".join(f"{cursor.alias}.{identifier(name)}" for name in primary)
-    after = f"({columns}) > ({_parameters('c', primary)})"
-    to_end = f"({columns}) <= ({_parameters('e', primary)})"
-    end = f"SELECT {columns} {of_cursor}{{after}} ORDER BY {columns} LIMIT 1 OFFSET :n - 1"
+    columns = ", ".join(column for key in keys for column in key)
+    after, to_end = _beyond(keys, ">", ">", "c"), _beyond(keys, "<", "<=", "e")
+    # Over several tables SQLite would sort what its loops give in this order anyway. A slice is all between two cursors,
+    # so that no row depends on their order: only how many there are does.
+    order = f" ORDER BY {columns}" if len(keys) == 1 else ""
+    end = f"SELECT {columns} {of_cursor}{{after}}{order} LIMIT 1 OFFSET :n - 1"
     key = ", ".join(output.expression.sql(resolve) for output in analysis.key)
     touch = f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} {of_all}{{after}}"
     return WideStatement(
         parent=parent.table,
         width=len(names),
-        cursor=len(primary),
+        cursor=sum(map(len, keys)),
         probe=f"SELECT count(*) FROM (SELECT 1 FROM {found} LIMIT :n) AS found",
         images=f"SELECT DISTINCT {', '.join(map(identifier, names))} FROM {images_name(parent.table)}",
         count=f"SELECT count(*) {of_all}",
@@ -125,8 +126,14 @@ def _is_one(analysis: Analysis, child: Source, links: tuple[str, ...]) -> bool:
     return any(set(key) <= set(links) for key in unique_keys(analysis.occurrences[child.index].table))
 
 
-def _parameters(letter: str, names: Sequence[str]) -> str:
-    return ", ".join(f":{letter}{number}" for number in range(len(names)))
+def _beyond(keys: Sequence[Sequence[str]], strictly: str, finally_: str, letter: str, first: int = 0) -> str:
+    """Keys of several tables, compared with parameters as one; the first one's range alone is what an index serves."""
+    columns = ", ".join(keys[0])
+    values = ", ".join(f":{letter}{first + number}" for number in range(len(keys[0])))
+    if len(keys) == 1:
+        return f"({columns}) {finally_} ({values})"
+    rest = _beyond(keys[1:], strictly, finally_, letter, first + len(keys[0]))
+    return f"({columns}) {strictly}= ({values}) AND (({columns}) {strictly} ({values}) OR {rest})"
 
 
 def parameters(letter: str, values: Sequence[object]) -> dict[str, object]:
