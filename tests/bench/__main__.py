@@ -18,7 +18,7 @@ from rich.table import Table
 
 from command_api.process.logging import configure_logging
 from command_api.process.settings import Cassandra, Kafka, Postgres, Settings
-from tests.bench import (
+from tests.bench import (, fan_out, timeline
     aggregates,
     fallback,
     http,
@@ -54,6 +54,9 @@ TARGETS = {
     "lag_p99_during_rename_over_quiet": "≤ 2",
     "sales_month_read_p50_ms": "< 10",
     "message_insert_p99_ms": "≤ 5",
+    "timeline_read_p50_ms": "≤ 1.8",
+    "timeline_merge_p50_ms": "≤ 10",
+    "fanout_over_driver": "≤ 1",
     "read_overhead_ms": "≤ 0.8",
     "sse_delay_over_lag_p50_ms": "≤ 5",
     "read_http_rps": "≥ 1,500",
@@ -75,6 +78,8 @@ PARTS: dict[str, Callable[[Settings], dict[str, float]]] = {
     "http": http.measure,
     "streams": streams.measure,
     "messages": messages.measure,
+    "timeline": timeline.measure,
+    "fan_out": fan_out.measure,
 }
 
 
