@@ -18,9 +18,10 @@ from rich.table import Table
 
 from command_api.process.logging import configure_logging
 from command_api.process.settings import Cassandra, Kafka, Postgres, Settings
-from tests.bench import (, fan_out, timeline
+from tests.bench import (
     aggregates,
     fallback,
+    fan_out,
     http,
     lag,
     messages,
@@ -30,6 +31,7 @@ from tests.bench import (, fan_out, timeline
     rename,
     sales,
     streams,
+    timeline,
     verify,
     writer,
 )
