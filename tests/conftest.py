@@ -1,8 +1,12 @@
 """Servers as fixtures: real ones, shared by the session, with a database, topic and keyspace of its own for each test.
 
 `stack` uses the servers named by LOCKSTEP_TEST_POSTGRES (conninfo of a superuser), LOCKSTEP_TEST_KAFKA and
-LOCKSTEP_TEST_CASSANDRA (host:port) when all three are set, and otherwise starts the embedded ones once for the session
-and stops them after it. What a test makes is dropped after it, so a stack that stays up does not fill.
+LOCKSTEP_TEST_CASSANDRA (host:port) when all three are set, and otherwise starts some once for the session and stops them
+after it: embedded ones, or containers with LOCKSTEP_TEST_SERVERS=containers. What a test makes is dropped after it, so a
+stack that stays up does not fill.
+
+Tests marked `embedded` do to servers what only the embedded stack's supervisor mends; they are left out of a session on
+containers, which prints each with its reason.
 """
 
 from __future__ import annotations
@@ -20,14 +24,51 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from deploy.local import ports
+
 if TYPE_CHECKING:
     from cassandra.cluster import Session
 
     from command_api.process.settings import Settings
     from deploy.local.stack import Running
 
+SERVERS = "LOCKSTEP_TEST_SERVERS"
 VARIABLES = ("LOCKSTEP_TEST_POSTGRES", "LOCKSTEP_TEST_KAFKA", "LOCKSTEP_TEST_CASSANDRA")
+_LEFT_OUT = pytest.StashKey[list[str]]()
 ROLES = ("lockstep_command_api", "lockstep_relay", "lockstep_reader", "lockstep_refresher")
+
+
+def on_containers() -> bool:
+    """Whether the servers of this session are containers; raises UsageError for a value that means nothing."""
+    chosen = os.environ.get(SERVERS) or "embedded"
+    if chosen not in ("embedded", "containers"):
+        raise pytest.UsageError(f"{SERVERS} is {chosen!r}: say embedded or containers")
+    if chosen == "containers" and any(os.environ.get(variable) for variable in VARIABLES):
+        raise pytest.UsageError(f"{SERVERS}=containers and {', '.join(VARIABLES)} exclude each other: unset one")
+    return chosen == "containers"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The one marker."""
+    config.addinivalue_line("markers", "embedded(why): needs servers of the embedded stack; left out on containers")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests for embedded servers out of a session on containers, and remember why."""
+    if not on_containers():
+        return
+    left_out = {item: marker for item in items if (marker := item.get_closest_marker("embedded"))}
+    config.stash[_LEFT_OUT] = [f"{item.nodeid}: {marker.args[0]}" for item, marker in left_out.items()]
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which tests this session on containers does not have."""
+    if on_containers():
+        terminalreporter.section("servers are containers; left out, because they need embedded ones")
+        for line in config.stash.get(_LEFT_OUT, []) or ["none"]:
+            terminalreporter.write_line(line)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +78,7 @@ class Stack:
     postgres_admin: conninfo of a superuser on database postgres.
     kafka: bootstrap servers.
     cassandra: host and native port.
-    running: the embedded stack when this session started it; None for servers that were given.
+    running: the embedded stack when this session started it; None for containers and for servers that were given.
     """
 
     postgres_admin: str
@@ -56,6 +97,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         return
     if any(given):
         pytest.fail(f"set all of {', '.join(VARIABLES)} or none of them")
+    if on_containers():
+        from tests import containers
+
+        with containers.started() as made:
+            yield Stack(
+                postgres_admin=made.postgres_admin,
+                kafka=f"{ports.HOST}:{made.kafka_port}",
+                cassandra=(ports.HOST, made.cassandra_port),
+            )
+        return
 
     from deploy.local.stack import Options, start
 

@@ -107,7 +107,7 @@ def _load(servers: Servers, printer: Printer, seed: int) -> Watched:
                 watcher.start()
 
         try:
-            counted = run_load(servers.command_api, plan, PER_SECOND, told)
+            counted = run_load(servers.command_api, plan, PER_SECOND, told, servers.authorization)
         except BaseException:
             watcher.abandon()
             raise

@@ -28,7 +28,7 @@ def compare_feed(servers: Servers, model: ReadModel, seed: int, readers: int = R
         f'select distinct "{reader}" from ({sql_text(model.select)}) as answers order by 1'.encode()
     ).fetchall()
     rows, differing, samples = 0, 0, []
-    with httpx.Client(base_url=servers.read_api, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=servers.read_api, timeout=30, trust_env=False, headers=servers.authorization) as client:
         for (each,) in Random(seed).sample(known, min(readers, len(known))):  # noqa: S311 - repeatable on purpose
             wanted, found = _sql_rows(servers, model, each), _pages(client, model, each)
             rows += len(wanted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import httpx
 
@@ -46,19 +46,23 @@ def check(request: Request, reply: httpx.Response) -> None:
         )
 
 
-def run_load(url: str, plan: Plan, per_second: float, told: Callable[[Request], None]) -> Counter[str]:
-    """Send everything; `told` hears of each request answered. Returns how often each `what` was done."""
+def run_load(
+    url: str, plan: Plan, per_second: float, told: Callable[[Request], None], authorization: Mapping[str, str]
+) -> Counter[str]:
+    """Send everything, with these headers too; `told` hears of each request answered. Returns how often each `what` was done."""
     try:
-        return asyncio.run(_run(url, plan, per_second, told))
+        return asyncio.run(_run(url, plan, per_second, told, authorization))
     except* (DemoError, httpx.HTTPError) as several:
         first = several.exceptions[0]  # the lanes stop together: the first tells why
     raise first
 
 
-async def _run(url: str, plan: Plan, per_second: float, told: Callable[[Request], None]) -> Counter[str]:
+async def _run(
+    url: str, plan: Plan, per_second: float, told: Callable[[Request], None], authorization: Mapping[str, str]
+) -> Counter[str]:
     counted: Counter[str] = Counter()
     pace = _Pace(per_second)
-    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False, headers=authorization) as client:
 
         async def send(request: Request) -> None:
             await pace.turn()

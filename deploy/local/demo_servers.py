@@ -1,7 +1,7 @@
 """The demonstration's own connections, and the wait until the read models cover a log position.
 
-It connects as the command API's role to load rows in bulk and as the reader to run the SQL; nothing here may change
-what the project's processes do. Driver errors become DemoError in `translated`, once.
+It connects as the command API's role to load rows in bulk and as the reader to run the SQL; with keys in the settings it
+signs a token of its own for the APIs. Nothing here may change what the project's processes do. Driver errors become DemoError in `translated`, once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, NoHostAvailable, Session
 from cassandra.query import tuple_factory
 
 from command_api.lsn import Lsn
-from command_api.process.settings import Settings
+from command_api.process.access.mint import mint
+from command_api.process.settings import Auth, Settings
 from deploy.local.errors import StackError
 from projector.cassandra.errors import CassandraError
 from projector.cassandra.progress import read_positions
@@ -25,6 +26,8 @@ from projector.cassandra.session import close, connect
 
 TUPLES = "demo"  # an execution profile: rows as plain tuples
 _POLL_SECONDS = 0.01
+_SCOPES = "read:*:any command:*:any"
+_TOKEN_S = 3_600  # longer than any demonstration
 
 
 class DemoError(StackError):
@@ -32,7 +35,7 @@ class DemoError(StackError):
 
 
 class Servers:
-    """Open connections. postgres: the reader's, in autocommit, under TimeZone=UTC."""
+    """Open connections. postgres: the reader's, in autocommit, under TimeZone=UTC. authorization: headers for both APIs."""
 
     def __init__(self, settings: Settings, postgres: psycopg.Connection, cassandra: Session) -> None:
         self.settings = settings
@@ -41,6 +44,7 @@ class Servers:
         own = settings.command_api
         self.command_api = f"http://{own.host}:{own.port}"
         self.read_api = f"http://{settings.read_api.host}:{settings.read_api.port}"
+        self.authorization = _authorization(settings.auth)
 
     def log_position(self) -> Lsn:
         """What has been committed and flushed until now."""
@@ -66,6 +70,12 @@ class Servers:
                 )
             time.sleep(_POLL_SECONDS)  # the deadline is above; Cassandra tells nobody that a row has changed
         return time.monotonic() - began
+
+
+def _authorization(auth: Auth) -> dict[str, str]:
+    if not auth.hs256_secrets:
+        return {}
+    return {"Authorization": f"Bearer {mint(auth, subject='demonstration', scopes=_SCOPES, seconds=_TOKEN_S)}"}
 
 
 @contextmanager

@@ -85,7 +85,7 @@ class Watcher(threading.Thread):
     def run(self) -> None:
         """The thread."""
         try:
-            with httpx.Client(timeout=30, trust_env=False) as client:
+            with httpx.Client(timeout=30, trust_env=False, headers=self._servers.authorization) as client:
                 for number, step in enumerate(self._steps):
                     began = time.monotonic()
                     self._watch(client, step, by_token=number if number % 3 == 2 else None)

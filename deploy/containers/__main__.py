@@ -1,0 +1,5 @@
+"""``python -m deploy.containers``."""
+
+from deploy.containers.cli import app
+
+app()
