@@ -121,7 +121,7 @@ class Reader:
         self._source = source
         self._declared = declared
         self._tables = declared.tables
-        self._render = RowRenderer(route.table.columns)
+        self._render = RowRenderer(route.table.columns, same=route.path)
         self._statements: dict[Shape, str] = {}
         self._feed = feed
         self._rebuilds = rebuilds
