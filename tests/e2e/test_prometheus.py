@@ -61,8 +61,8 @@ def test_each_alert_fires_on_what_it_is_for() -> None:
 class Prometheus:
     """Questions to a running one."""
 
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, trust_env=False, timeout=10)
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The samples of an instant query."""
@@ -117,7 +117,8 @@ def prometheus(folder: Path, addresses: dict[str, str]) -> Iterator[Prometheus]:
         )
     try:
         port = wait_for("Prometheus listens", lambda: _port(process), 30, log.read_text)
-        yield Prometheus(f"http://127.0.0.1:{port}")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10) as client:
+            yield Prometheus(client)
     finally:
         process.terminate()
         try:
