@@ -103,11 +103,13 @@ class OrderPlaced(Reply):
 
 
 class OrderMoved(Reply):
-    """The order's status now."""
+    """The order as it is now, without its items, which are as they were."""
 
     order_id: UUID
     user_id: UUID
     status: Status
+    region: str
+    created_at: datetime
     version: int
 
 

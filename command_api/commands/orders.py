@@ -131,13 +131,14 @@ async def move_order(connection: Connection, order_id: UUID, expected: IfMatch, 
     current = await _lock(connection, order_id, expected)
     check_move(order_id, current, command.status)
     cursor = await connection.execute(
-        "update orders set status = %s, version = version + 1 where order_id = %s returning user_id, version",
+        "update orders set status = %s, version = version + 1 where order_id = %s"
+        " returning order_id, user_id, status, region, created_at, version",
         (command.status, order_id),
     )
-    row = cast("tuple[UUID, int] | None", await cursor.fetchone())
+    row = cast("tuple[Any, ...] | None", await cursor.fetchone())
     assert row is not None, "the row is locked"
-    body = {"order_id": order_id, "user_id": row[0], "status": command.status, "version": row[1]}
-    return Outcome(body=body, version=row[1])
+    body = dict(zip(("order_id", "user_id", "status", "region", "created_at", "version"), row, strict=True))
+    return Outcome(body=body, version=body["version"])
 
 
 async def cancel_order(connection: Connection, order_id: UUID, expected: IfMatch) -> Outcome:
