@@ -19,8 +19,10 @@ from tests.oracle.history import Commit, history
 from tests.oracle.log import disturbed
 from tests.oracle.postgres import Reference, Rows
 from tests.oracle.simulation import Models, Rules, World, run
+from tests.oracle.trims import Place, in_order
 
 DESIGN = Rules()
+_END: Place = (1 << 60,)
 MOST_READS = 4
 """How often a read begins again because flags came or went; then it is answered from Postgres."""
 
@@ -40,7 +42,8 @@ def merged(feed: Feed, seen: Seen, sql: Rows) -> Rows:
     """All readers' rows. sql: the select() on Postgres, for what copies don't answer."""
     others = [name for name in feed.model.columns if name not in feed.model.key]
     author = others.index(feed.policy.author)
-    found = dict(seen.copies)  # an author's own entries are the newer ones
+    copies, ends = _newest(seen.copies, feed.policy.cap)
+    found = dict(copies)  # an author's own entries are the newer ones
     pulled: dict[object, list[tuple[tuple[object, ...], tuple[object, ...]]]] = {}
     for key, row in seen.pull.items():
         if key[0] in seen.hot:
@@ -48,8 +51,23 @@ def merged(feed: Feed, seen: Seen, sql: Rows) -> Rows:
     for reader, followed in seen.following:
         for clustering, row in pulled.get(followed, ()):
             found[(reader, *clustering)] = (*row[:author], followed, *row[author:])
-    found = {key: row for key, row in found.items() if key[0] not in seen.skipped}
-    return found | {key: row for key, row in sql.items() if key[0] in seen.skipped}
+    found = {k: r for k, r in found.items() if k[0] not in seen.skipped and in_order(k) <= ends.get(k[0], _END)}
+    below = {k: r for k, r in sql.items() if k[0] in seen.skipped or in_order(k) > ends.get(k[0], _END)}
+    return found | below
+
+
+def _newest(copies: Rows, cap: int | None) -> tuple[Rows, dict[object, Place]]:
+    """The newest `cap` copies of each reader, and where they end for those who have no fewer."""
+    kept: Rows = {}
+    ends: dict[object, Place] = {}
+    numbers: dict[object, int] = {}
+    for key in sorted(copies, key=in_order):
+        numbers[key[0]] = numbers.get(key[0], 0) + 1
+        if cap is None or numbers[key[0]] <= cap:
+            kept[key] = copies[key]
+        if numbers[key[0]] == cap:
+            ends[key[0]] = in_order(key)
+    return kept, ends
 
 
 def hot_authors(feed: Feed, commits: Sequence[Commit]) -> frozenset[object]:
@@ -144,7 +162,8 @@ def difference(
                 if fault is not None:
                     faults.append(fault)
 
-    for at, world in run(rng, models, commits, log, rules, look):
+    asked = _asked(rng, commits) if feed.policy.active else {}
+    for at, world in run(rng, models, commits, log, rules, look, asked):
         if faults:
             return faults[0]
         wanted = life.sql(at)
@@ -169,6 +188,11 @@ def difference(
         if copied:
             return f"{feed.model.name} after commit {at}: entries of the hot authors {copied} are still copied"
     return None
+
+
+def _asked(rng: Random, commits: Sequence[Commit]) -> dict[int, list[object]]:
+    """Readers whose partition somebody asks for, by the end of a transaction."""
+    return {commit.end: [rng.randrange(5)] for commit in commits if commit.xid != "snapshot" and rng.random() < 0.1}
 
 
 def _author(feed: Feed) -> int:

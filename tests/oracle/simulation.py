@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from projections.feed_tables import feed_tables
 from projections.read_model import ReadModel
@@ -37,6 +37,10 @@ class Write(NamedTuple):
     cells: dict[int, Any] | None = None
 
 
+Trims: TypeAlias = "Callable[[World, sqlite3.Connection, Step, Position, Random], list[Callable[[], None]]]"
+"""What a worker makes of its feeds' caps after a commit: deletes that are on their way."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """What a worker goes by; the defaults are the design's.
@@ -53,6 +57,7 @@ class Rules:
     changed_only: bool = False
     hold_back: bool = True
     flags_first: bool = True  # what readers of a feed must know is written before rows
+    trims: Trims = lambda world, connection, step, position, rng: []
     durable: bool = True
     alone: bool = False
     assembler: Callable[[int], Assembler] = Assembler
@@ -126,6 +131,8 @@ class World:
     published: int = 0
     store: list[Table] = field(default_factory=list)
     beside: dict[str, Table] = field(default_factory=dict)
+    wire: list[Callable[[], None]] = field(default_factory=list)  # trims that were sent and arrive some time
+    asked: dict[int, list[Any]] = field(default_factory=dict)  # readers who are asked for in a transaction, by its end
     look: Callable[[World], None] = lambda world: None
 
     def __post_init__(self) -> None:
@@ -190,6 +197,8 @@ class Worker:
 
     def advance(self) -> bool:
         """Do one thing: begin a batch, send one write, or commit. False when there is nothing left to do."""
+        if self._world.wire and self._rng.random() < 0.3:
+            self._world.wire.pop(self._rng.randrange(len(self._world.wire)))()
         if self._world.models.timed:
             self._clock += self._rng.choice((0, 0, 1, 3))
         if self._pending:
@@ -199,7 +208,7 @@ class Worker:
             self._pending = self._beside(self._step.feeds.last(), self._end.lsn)
         elif self._in_batch:
             self._commit()
-        elif self._step.deferred.waiting and self._rng.random() < 0.5:
+        elif self._step.waiting and self._rng.random() < 0.5:
             self._slice()
         else:
             return self._begin() or self._slice() or self._step.deferred.any
@@ -256,6 +265,9 @@ class Worker:
             before = (self._position.lsn, self._position.committed_at)
             silent = () if loud else {model.name for model in self._world.models.models}
             since = before if loud and self._position.applied_lsn else None
+            for transaction in batch:
+                for reader in self._world.asked.get(transaction.lsn, ()):
+                    self._step.feeds.wake(self._world.models.models[0].name, reader, transaction.committed_at)
             self._step.take(batch, since=since, silent=silent)
             if loud:
                 self._pending = self._writes(self._rules.timestamp_of(self._world.by_lsn[applied.lsn]))
@@ -266,12 +278,13 @@ class Worker:
 
     def _slice(self) -> bool:
         """A batch of what is put aside, at the position that the replica has; False when there is nothing."""
-        if not self._step.deferred.waiting:
+        if not self._step.waiting:
             return False
         self._connection.execute("BEGIN")
-        self._step.slice(self._rng.choice((1, 1, 2)))
+        loud = self._position.lsn > self._silent_below
+        self._step.slice(self._rng.choice((1, 1, 2)), () if loud else {m.name for m in self._world.models.models})
         self._end, self._in_batch = self._position, True
-        if self._position.lsn > self._silent_below:
+        if loud:
             self._pending = self._writes(self._position.lsn)
         if self._rules.alone:
             self._pending = [self._alone(write) for write in self._pending]
@@ -322,6 +335,8 @@ class Worker:
         self._in_batch = self._ended = False
         held = self._step.deferred.progress().values() if self._rules.hold_back else ()
         self._world.published = max(self._world.published, min([self._end.lsn, *(progress.since for progress in held)]))
+        if self._position.lsn > self._silent_below:
+            self._world.wire += self._rules.trims(self._world, self._connection, self._step, self._position, self._rng)
 
     def _store_position(self) -> None:
         write_position(self._connection, self._end)
@@ -337,14 +352,16 @@ def run(
     log: Sequence[Entry],
     rules: Rules = Rules(),
     look: Callable[[World], None] = lambda world: None,
+    asked: dict[int, list[Any]] | None = None,
 ) -> Iterator[tuple[int, World]]:
     """Let workers loose on a log. Yields (index of the last commit there, the world) whenever all is drained.
 
     The log becomes visible in up to three parts. Within each, a main worker and now and then a second one do one thing
     at a time, crash, pause, lose their volume; at its end the main worker drains (and so does the second, or it stays
     paused with its writes until later). look: called after everything that anybody does.
+    asked: see `World`.
     """
-    world = World(models, commits, look=look)
+    world = World(models, commits, look=look, asked=asked or {})
     main, second = Worker(world, rng, rules), Worker(world, rng, rules) if rng.random() > 0.5 else None
     cuts = sorted({*(rng.randrange(1, len(log) + 1) for _ in range(rng.randrange(3))), len(log)})
     try:

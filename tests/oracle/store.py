@@ -7,6 +7,7 @@ https://cassandra.apache.org/doc/latest/cassandra/architecture/dynamo.html#data-
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 NONE = -1 << 63
@@ -20,6 +21,7 @@ class Table:
         self._width = width
         self._others = columns - width
         self._rows: dict[tuple[Any, ...], _Row] = {}
+        self._ranges: list[tuple[Callable[[tuple[Any, ...]], bool], int]] = []
 
     def insert(self, row: tuple[Any, ...], timestamp: int) -> None:
         """A whole row, key first."""
@@ -39,8 +41,16 @@ class Table:
         stored = self._row(key)
         stored.deleted = max(stored.deleted, timestamp)
 
+    def delete_range(self, covers: Callable[[tuple[Any, ...]], bool], timestamp: int) -> None:
+        """A range tombstone over the keys that it covers, there or not."""
+        self._ranges.append((covers, timestamp))
+
     def rows(self) -> dict[tuple[Any, ...], tuple[Any, ...]]:
         """Key to the other columns, of rows that a reader would see."""
+        for covers, timestamp in self._ranges:
+            for key, row in self._rows.items():
+                if row.deleted < timestamp and covers(key):
+                    row.deleted = timestamp
         return {key: row.visible() for key, row in self._rows.items() if row.alive()}
 
     def _row(self, key: tuple[Any, ...]) -> _Row:
