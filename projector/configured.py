@@ -28,4 +28,12 @@ def load_read_models(name: str) -> tuple[ReadModel, ...]:
     names = [model.name for model in models]
     if len(set(names)) < len(names):
         raise ConfigurationError(f"projector.read_models: two read models of {name!r} share a name")
+    for model in models:
+        if model.fan_out is not None:
+            missing = [beside.name for beside in (model.fan_out.pull, model.fan_out.following) if beside not in models]
+            if missing:
+                raise ConfigurationError(
+                    f"projector.read_models: {name!r} has the feed {model.name} without {' and '.join(missing)}: its readers"
+                    " need them, covered by the same workers"
+                )
     return tuple(models)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from projections.fan_out import hot_table, skipped_table
 from projector.compile.expression import Expression
 from projector.compile.group_program import GroupProgram
 from projector.compile.program import ModelProgram, Program
+from projector.compile.pushed import FeedProgram
 from projector.compile.touch import TouchStatement
 
 
@@ -22,12 +24,15 @@ def _lines(program: Program, model: ModelProgram) -> Iterator[str]:
     yield "  the key finds its row by: " + ", then ".join(
         f"{lookup.occurrence.table.fullname}({', '.join(lookup.columns)})" for lookup in model.lookups
     )
+    if model.feed is not None:
+        yield from _feed_lines(model, model.feed)
     used = {table.fullname for table in analysis.source_tables()}
     for table in program.tables.values():
         if table.fullname not in used:
             continue
         yield ""
-        yield f"source table {table.name}: the replica keeps {', '.join(table.columns)}"
+        what = "hot authors" if model.feed is not None and table.fullname == model.feed.hot.fullname else "source table"
+        yield f"{what} {table.name}: the replica keeps {', '.join(table.columns)}"
         for index in table.indexes:
             yield f"  index ({', '.join(index)})"
         for statement in model.touch:
@@ -49,6 +54,24 @@ def _lines(program: Program, model: ModelProgram) -> Iterator[str]:
     yield f"    {model.recompute.present}"
     yield "or deleted, when it has no row:"
     yield f"    {model.recompute.absent}"
+
+
+def _feed_lines(model: ModelProgram, feed: FeedProgram) -> Iterator[str]:
+    """The policies of a feed, and what each publishes."""
+    policy, name = feed.policy, model.model.name
+    yield (
+        f"  a feed: entries of an author ({policy.author}) with {policy.threshold:,} rows of {feed.edges} or more are not copied,"
+        f" until there are fewer than {policy.threshold * policy.back:,.10g}"
+    )
+    yield f"    readers find such authors in {hot_table(name)}, their entries in {policy.pull.name}, and whom they read in"
+    yield f"    {policy.following.name}; becoming hot deletes the author's copies, and the way back writes them, in slices"
+    if (active := policy.active) is not None:
+        yield (
+            f"  readers whose {active.table.fullname}.{active.seen} is more than {active.within} before an entry get no copies;"
+            f" {skipped_table(name)} names them"
+        )
+    if policy.cap is not None:
+        yield f"  a reader's newest {policy.cap:,} copies are kept"
 
 
 def _waits(model: ModelProgram, statement: TouchStatement) -> Iterator[str]:

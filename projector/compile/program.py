@@ -20,6 +20,7 @@ from projector.compile.analyse import Analysis, analyse
 from projector.compile.binding import Lookup, bind
 from projector.compile.errors import RefusedError, RefusedModelError
 from projector.compile.expression import identifier
+from projector.compile.feed_check import check_feed
 from projector.compile.group_program import GroupProgram, group_programs
 from projector.compile.names import WEIGHT, images_name, replica_name, touched_name
 from projector.compile.newest import NewestStatement, newest_statement
@@ -164,6 +165,8 @@ def _compile_model(model: ReadModel) -> ModelProgram:
     if feed is not None:
         model = pushed(model, feed)
     analysis = analyse(model)
+    if feed is not None:
+        check_feed(analysis, feed)
     lookups = bind(analysis)
     return ModelProgram(
         model=model,
