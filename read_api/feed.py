@@ -4,7 +4,8 @@
 
 A flag is set before an author's copies go and is cleared after they are back, so an author who was not flagged before the
 copies were read, nor after it, had them there; and one who was pulled has all entries there. So only an author who came
-in between has the page read again. A reader's mark is set before the position is published that misses copies, and
+in between has the page read again. The flags before are those that another page found after it, when that is no longer
+ago than `MAX_AGE_SECONDS`: nobody becomes hot and is cleared again within so little. A reader's mark is set before the position is published that misses copies, and
 cleared after they are written: it is read after the position and before the copies.
 
 Of a feed with a cap the newest `cap` copies are read in one request from the newest on, so that nothing comes or goes
@@ -25,6 +26,7 @@ from projections.feed_tables import SHARD, hot_authors_table, skipped_readers_ta
 from projections.read_model import ReadModel
 from projections.values import Kind
 from read_api.cql import Shape, select_of_partitions, select_statement
+from read_api.freshness import MAX_AGE_SECONDS
 from read_api.merge import Stretch, merge, stretch
 from read_api.order import Order, Row, Span
 from read_api.problem import NotStoredError
@@ -70,6 +72,8 @@ class FeedReader:
         self._skipped = f'SELECT "reader" FROM {skipped.qualified} WHERE "reader" = ?'
         self._following = f'SELECT {author} FROM {following.qualified} WHERE "{following.partition_key[0]}" = ?'
         self._of_these = f"{self._following} AND {author} IN ?"
+        self._hot_known: frozenset[Any] = frozenset()
+        self._hot_at = float("-inf")  # when the read of them began
         self._orders = {way: Order(self._table, reversed_=way) for way in (False, True)}
 
     @property
@@ -84,19 +88,28 @@ class FeedReader:
         Raises NotStoredError, and the store's ProblemErrors.
         """
         (reader,) = query.partition
-        hot, marked = await asyncio.gather(self._hot(), self._store.read(self._skipped, (reader,)))
+        mark = self._store.read(self._skipped, (reader,))
+        authors: list[Any] | None = None
+        if asyncio.get_running_loop().time() - self._hot_at <= MAX_AGE_SECONDS:
+            hot = self._hot_known
+            marked, authors = await asyncio.gather(mark, self._followed(reader, hot))
+        else:
+            marked, hot = await asyncio.gather(mark, self._hot())
         if marked.rows:
             raise NotStoredError(f"{self._name} has not all copies of this reader", reader=True)
         for _ in range(_READS):
-            page = await self._page(query, limit, after, read, hot)
-            now = await self._hot()
+            page, now = await self._page(query, limit, after, read, hot, authors)
             if now <= hot:
                 return page
-            hot = now
+            hot, authors = now, None
         raise NotStoredError(f"authors of {self._name} became hot {_READS} times while a page was read")
 
     async def _hot(self) -> frozenset[Any]:
-        return frozenset(await self._column(self._hot_authors, (SHARD,)))
+        began = asyncio.get_running_loop().time()
+        hot = frozenset(await self._column(self._hot_authors, (SHARD,)))
+        if began > self._hot_at:
+            self._hot_at, self._hot_known = began, hot
+        return hot
 
     async def _followed(self, reader: Any, hot: frozenset[Any]) -> list[Any]:
         if not hot:
@@ -116,8 +129,15 @@ class FeedReader:
         return [value for (value,) in rows]
 
     async def _page(
-        self, query: Query, limit: int, after: Sequence[Any] | None, read: int, hot: frozenset[Any]
-    ) -> FeedPage:
+        self,
+        query: Query,
+        limit: int,
+        after: Sequence[Any] | None,
+        read: int,
+        hot: frozenset[Any],
+        authors: Sequence[Any] | None,
+    ) -> tuple[FeedPage, frozenset[Any]]:
+        """A page, and the flags after it. authors: the hot ones that the reader follows, when they are known."""
         (reader,) = query.partition
         order = self._orders[query.reversed]
         span = Span(order, query, after)
@@ -126,16 +146,23 @@ class FeedReader:
             copies = _Entries(self._store, self._table, query, after, order, span, query.partition)
         else:
             copies = _Copies(self._store, self._table, query, self._cap, order, span)
-        authors, _ = await asyncio.gather(self._followed(reader, hot), copies.read_on(read + limit))
+        if authors is None:
+            authors, _ = await asyncio.gather(self._followed(reader, hot), copies.read_on(read + limit))
+        else:
+            await copies.read_on(read + limit)
         pulled = self._pulled(query, after, order, span, authors)
         share = limit if len(authors) < 2 else min(limit, 3 * limit // (2 * len(authors)) + _SPARE)
-        await asyncio.gather(*(each.read_on(share) for each in pulled))
+        if pulled:
+            await asyncio.gather(*(each.read_on(share) for each in pulled))
         sources = [*pulled, copies]  # an author's own rows are the newer ones
         while True:
+            flags = asyncio.create_task(self._hot())
+            await asyncio.sleep(0)  # they are on their way while the rows are merged
             parts = [(source, part) for source in sources for part in source.stretches]
             merged = merge([part for _, part in parts], limit)
+            now = await flags
             if not merged.wanting:
-                return FeedPage(rows=merged.rows, more=merged.more, read=read + limit)
+                return FeedPage(rows=merged.rows, more=merged.more, read=read + limit), now
             wanting = {id(parts[index][0]): parts[index][0] for index in merged.wanting}
             await asyncio.gather(*(source.read_on(limit) for source in wanting.values()))
 
