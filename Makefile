@@ -6,9 +6,12 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test bench check lock clean
+.PHONY: help demo up down status test test-containers bench check lock clean
 ARGS ?=
 WORKERS ?= 2
+# What make test-containers runs: the tests in which servers and processes meet. The others of tests/e2e are about one process,
+# and those that restart servers need the embedded ones; TESTS=tests/e2e runs all that can be.
+TESTS ?= $(patsubst %,tests/e2e/test_%.py,path random_logs sales messages shop refresh prefer_wait stale_reader stops)
 
 # The first interpreter that is new enough and can make a virtual environment; make PYTHON=/path/to/python overrides.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -18,7 +21,7 @@ MADE := $(VENV)/.made
 BIN := $(VENV)/bin
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-15s %s\n' "$$name" "$$what"; done
 
 demo: $(MADE) ## start everything on data of its own, show orders becoming rows, compare with SQL, stop everything
 	@$(BIN)/python -m deploy.local demo $(ARGS)
@@ -35,6 +38,10 @@ status: $(MADE) ## what is running, and where
 test: check ## check, then every test on real servers of its own
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
+# Containers are begun by the first test that asks for servers: its own time-out must not count that.
+test-containers: $(MADE) ## the whole path's tests on PostgreSQL, Kafka and Cassandra in containers (deploy/README.md); TESTS chooses
+	@LOCKSTEP_TEST_SERVERS=containers $(BIN)/python -m pytest -o timeout_func_only=true $(TESTS) $(ARGS)
+
 bench: $(MADE) ## measure, print a table, write .local/bench.json
 	@$(BIN)/python -m tests.bench $(ARGS)
 
@@ -48,6 +55,9 @@ lock: $(MADE) ## resolve the Python and Java dependencies again (needs uv and th
 	@command -v uv >/dev/null || { echo "error: uv is not installed; it writes requirements.lock: pipx install uv" >&2; exit 1; }
 	@uv pip compile -q pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-header -o requirements.lock
+	@echo "# Made by: make lock. What the processes need, without tests and the local stack's servers." > deploy/requirements.lock
+	@uv pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --no-annotate --constraint requirements.lock >> deploy/requirements.lock
 	@$(BIN)/python -m deploy.local lock
 
 clean: ## remove the environment and caches of tools; .local (data) stays
