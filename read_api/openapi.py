@@ -35,6 +35,10 @@ _SOURCE = {
     "description": "Where the rows came from: the read model's table, or Postgres by the read model's own select(), which"
     " answers a read with a token that the table does not cover in time.",
 }
+_CHANGES = (
+    " With /changes behind the path, and the same parameters but page, the reply is a stream of server-sent events: a"
+    " snapshot of these rows, then their changes; Last-Event-ID resumes it."
+)
 _AFTERWARDS = "Sent with a later read of any read model, it shows nothing older than this reply."
 _PROBLEMS = {
     "400": "A parameter that is unknown, given twice or contradicts another; a token or page that is garbled",
@@ -115,7 +119,7 @@ def _operation(route: Route) -> Schema:
     return {
         "operationId": f"read_{table.name}",
         "summary": f"Rows of {table.name} by {', '.join(route.path)}",
-        "description": f"In the order of {order}." if order else "At most one row.",
+        "description": (f"In the order of {order}." if order else "At most one row.") + _CHANGES,
         "tags": ["read models"],
         "security": [{"bearer": [f"read:{table.name}"]}],
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters()],
