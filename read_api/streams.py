@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from read_api.access import Access
 from read_api.metrics import Metrics
-from read_api.problem import ProblemError, TooManyStreamsError
+from read_api.problem import InvalidRequestError, ProblemError, TooManyStreamsError
 from read_api.request import ReadRequest
 from read_api.rows import Reader
 from read_api.service import ReadService
@@ -70,6 +70,10 @@ class Streams:
         self, scope: Scope, receive: Receive, send: Send, reader: Reader, request: ReadRequest, bound: float
     ) -> None:
         """One stream, to its end. Raises ProblemError before anything is sent."""
+        if request.page is not None:
+            raise InvalidRequestError(
+                "a stream is of the first rows", hint="leave page out; give limit for more rows", field="page"
+            )
         if self._open >= self._most:
             raise TooManyStreamsError(
                 f"this server holds {self._most} streams already",
