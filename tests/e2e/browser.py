@@ -34,10 +34,13 @@ def _program(*names: str) -> str:
 
 
 class Browser:
-    """One tab. `expected`: parts of console messages that a test provokes (a 401, a dead server)."""
+    """One tab. pictures: where `shoot` leaves them, to be looked at. expected: parts of console messages that a test
+    provokes (a 401, a dead server).
+    """
 
-    def __init__(self, driver: Chrome) -> None:
+    def __init__(self, driver: Chrome, pictures: Path) -> None:
         self.driver = driver
+        self.pictures = pictures
         self.expected: list[str] = []
 
     def open(self, url: str) -> None:
@@ -74,12 +77,12 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
-    def shoot(self, file: Path) -> None:
-        """The whole page as a picture."""
-        height = self.run("return document.documentElement.scrollHeight")
-        width = self.run("return window.innerWidth")
-        self.size(width, max(height, 400))
-        file.write_bytes(self.driver.get_screenshot_as_png())
+    def shoot(self, name: str, *, width: int = 1360, most: int = 2_600) -> None:
+        """A picture of the whole page, or of its first `most` pixels, at a width."""
+        self.size(width, 900)
+        self.size(width, min(self.run("return document.documentElement.scrollHeight"), most))
+        (self.pictures / f"{name}.png").write_bytes(self.driver.get_screenshot_as_png())
+        self.size(1360, 900)
 
     def console(self) -> list[str]:
         """The errors and warnings since the last call that no test expects."""
@@ -108,7 +111,7 @@ def browsing(folder: Path) -> Iterator[Browser]:
         options=options, service=ChromeService(_program("chromedriver"), log_output=str(folder / "driver.log"))
     )
     try:
-        browser = Browser(driver)
+        browser = Browser(driver, folder)
         yield browser
         assert browser.console() == []
     finally:

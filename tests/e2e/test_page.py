@@ -174,6 +174,7 @@ def _looks(browser: Browser) -> None:
     dark = browser.run(paper)
     assert dark != light, "the system's setting is followed"
     assert browser.run(CONTRAST) == []
+    browser.shoot("dark")
     toggle = browser.find("#theme")
     seen = []
     for _ in range(3):
@@ -181,6 +182,8 @@ def _looks(browser: Browser) -> None:
         seen.append((toggle.text, browser.run(paper)))
     assert seen == [("Theme: dark", dark), ("Theme: light", light), ("Theme: auto", dark)]
     browser.prefer("light")
+    browser.shoot("light")
+    browser.shoot("narrow", width=390, most=1_500)
     for width in (1360, 900, 700, 360):
         browser.size(width, 800)
         overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -201,6 +204,7 @@ def _what_is_away(browser: Browser, worker: Process, reads: Process, relay: Proc
     assert browser.text("#tile-rows_per_s .value") == MISSING, "a figure that is not known is no zero"
     assert browser.text("#tile-retained_bytes .value") != MISSING, "the relay still answers"
     assert browser.run(CONTRAST) == []
+    browser.shoot("stale", most=900)
     worker.send(signal.SIGCONT)
     browser.wait(
         "it is fresh again", lambda: browser.text("#notices") == "" and "all fresh" in browser.text("#summary"), 60
