@@ -29,6 +29,7 @@ from command_api.process.access.caller import METRICS, Kind
 from command_api.process.access.gate import PUBLIC, Gate
 from command_api.process.access.keys import keys_of
 from command_api.process.settings import Settings
+from command_api.process.tracing import Tracing
 from command_api.routes import ROUTERS
 
 router = APIRouter()
@@ -94,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.database = database
     app.state.coverage = coverage
     app.state.metrics = Metrics(database.statistics)
+    app.state.tracing = Tracing("command-api")
     app.state.executor = Executor(
         database, lifetime=timedelta(hours=own.idempotency_hours), deadline_s=2 * own.timeout_ms / 1000
     )

@@ -43,6 +43,7 @@ from projector.metrics import WorkerMetrics
 from projector.replica.deferred import Since
 from projector.replica.schema import Position, read_position, write_birth, write_position
 from projector.slices import AS_USUAL, Slices, Turn
+from projector.traces import trace_writes
 from projector.truncations import Truncations
 
 _log = get_logger(__name__)
@@ -322,6 +323,8 @@ class Worker:
         now = self._clock()
         for transaction in transactions:
             self._metrics.commit_to_written.observe(max(0.0, now - transaction.committed_at / 1e6))
+        # What was caught up silently was written, and traced, by who published it.
+        trace_writes((t for t in transactions if len(self._silent(t.lsn)) < len(self._models)), now)
         with self._metrics.phase_seconds.labels(phase="commit").time():
             write_position(self._connection, position)
             self._connection.execute("COMMIT")

@@ -18,7 +18,9 @@ from command_api.idempotency import Key
 from command_api.observe import Metrics
 from command_api.preconditions import IfMatch, parse
 from command_api.process.consistency import HEADER, PATTERN
+from command_api.process.tracing import HEADER as TRACEPARENT
 from command_api.routes.reading_back import reading_back
+from command_api.traced import Traced
 
 
 class Call:
@@ -30,6 +32,9 @@ class Call:
     def __init__(self, request: Request, key: str | None, if_match: str | None) -> None:
         self._request = request
         route = request.scope["route"]
+        self._traced = Traced(
+            request.app.state.tracing, request.headers.get(TRACEPARENT), f"{request.method} {route.path}"
+        )
         self._acting = Acting(
             getattr(request.state, CALLER), f"{request.method} {route.path}", route.tags[0], request.path_params
         )
@@ -43,7 +48,8 @@ class Call:
         executor: Executor = self._request.app.state.executor
         metrics: Metrics = self._request.app.state.metrics
         self._acting.look(command)
-        reply = await executor.run(self._acting.around(work), self._keyed(command), self._asked.earlier)
+        with self._traced.around(self._acting.around(work)) as traced:
+            reply = await executor.run(traced, self._keyed(command), self._asked.earlier)
         if reply.repeated:
             metrics.repeated.inc()
         stored, token = reply.stored, str(reply.token)
