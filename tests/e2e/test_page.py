@@ -197,7 +197,8 @@ def _what_is_away(browser: Browser, worker: Process, reads: Process, relay: Proc
     relay_address, worker_address = metrics_address(relay), metrics_address(worker)
     worker.send(signal.SIGSTOP)
     browser.wait(
-        "the worker is silent", lambda: f"Worker at {worker_address} does not answer within" in browser.text("#notices")
+        "the worker is silent",
+        lambda: f"Worker at {worker_address}: does not answer within" in browser.text("#notices"),
     )
     browser.wait("it is stale", lambda: f"{_declared()} stale" in browser.text("#summary"), 60)
     assert browser.text("#model-orders_by_user .state") == "stale"
@@ -212,11 +213,11 @@ def _what_is_away(browser: Browser, worker: Process, reads: Process, relay: Proc
     worker.kill()
     browser.wait(
         "the worker is dead",
-        lambda: f"Worker at {worker_address} does not answer: nothing listens" in browser.text("#notices"),
+        lambda: f"Worker at {worker_address}: does not answer: nothing listens" in browser.text("#notices"),
     )
     assert relay_address not in browser.text("#notices")
     reads.send(signal.SIGSTOP)
-    browser.wait("the server is silent", lambda: "no answer within 5 s" in browser.text("#notices"))
+    browser.wait("the server is silent", lambda: "No answer within 5 s" in browser.text("#notices"))
     assert browser.text("#summary") == "no answer"
     assert "The figures below are of" in browser.text("#notices")
     reads.send(signal.SIGCONT)

@@ -61,8 +61,8 @@ def test_the_page_asks_for_a_token_and_keeps_it_to_itself(pipeline: Pipeline, br
     # No worker has ever run, and no address is set.
     assert browser.text("#summary") == f"{len(names)} read models, {len(names)} not known"
     notices = browser.text("#notices")
-    assert "Worker no address is set: LOCKSTEP_READ_API__WORKER_METRICS" in notices
-    assert "Relay no address is set: LOCKSTEP_READ_API__RELAY_METRICS" in notices
+    assert "Worker: no address is set: LOCKSTEP_READ_API__WORKER_METRICS" in notices
+    assert "Relay: no address is set: LOCKSTEP_READ_API__RELAY_METRICS" in notices
     assert {browser.text(f"#model-{name} .state") for name in names} == {"nothing covered"}
     assert {one.text for one in browser.all(".tile .value")} == {MISSING}
     browser.wait("no keys", lambda: browser.text("#result") == "Pick a read model and give a key.")

@@ -54,11 +54,12 @@ function joined(history, view) {
 }
 
 function makeTile({ key, label }) {
-  const value = el("span", { className: "value" });
+  const value = el("span", { className: "value" }, MISSING);
   const unit = el("span", { className: "unit" });
   const note = el("span", { className: "note" });
   const line = sparkline(label);
-  const node = el("div", { className: "tile", id: `tile-${key}` }, el("dt", {}, label), el("dd", {}, el("span", { className: "figure" }, value, unit), line.node, note));
+  line.node.classList.add("absent");
+  const node = el("div", { className: "tile missing", id: `tile-${key}` }, el("dt", {}, label), el("dd", {}, el("span", { className: "figure" }, value, unit), line.node, note));
   function show(text, unitText, noteText, values) {
     say(value, text);
     say(unit, text === MISSING ? "" : unitText);

@@ -2,7 +2,7 @@
 
 import { get, path } from "./api.js";
 import { byId, el, say } from "./dom.js";
-import { millis, plural, seconds } from "./format.js";
+import { millis, plural, seconds, sentences } from "./format.js";
 import { planTree } from "./plan.js";
 import { rowTable } from "./rows.js";
 
@@ -144,7 +144,7 @@ function statement(title, code) {
 
 /** A problem as the API gives it. */
 function trouble(problem) {
-  return el("div", { className: "problem", role: "alert" }, el("strong", {}, problem.title), el("p", {}, problem.detail), problem.hint ? el("p", { className: "fine" }, problem.hint) : null);
+  return el("div", { className: "problem", role: "alert" }, el("strong", {}, problem.title), el("p", {}, sentences(problem.detail)), problem.hint ? el("p", { className: "fine" }, sentences(problem.hint)) : null);
 }
 
 const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));

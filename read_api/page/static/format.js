@@ -49,6 +49,11 @@ export function clock(at) {
   return new Date(at * 1000).toLocaleTimeString([], { hour12: false });
 }
 
+/** Clauses as the API gives them, as sentences; a name that begins one stays as it is. */
+export function sentences(...clauses) {
+  return clauses.filter(Boolean).map((text) => `${text.replace(/^[a-z](?=[a-z]* )/, (first) => first.toUpperCase()).replace(/\.$/, "")}.`).join(" ");
+}
+
 /** "1 row", "2 rows". */
 export function plural(number, one) {
   return `${grouped(number)} ${one}${number === 1 ? "" : "s"}`;

@@ -4,7 +4,7 @@ import { get, useToken } from "./api.js";
 import { makeBoard } from "./board.js";
 import { makeComparison } from "./comparison.js";
 import { byId, el, say } from "./dom.js";
-import { clock, plural } from "./format.js";
+import { clock, plural, sentences } from "./format.js";
 import { makeTokenDialog } from "./token.js";
 
 const EVERY = 1000;
@@ -49,13 +49,13 @@ function show(view) {
 }
 
 function sourceNotice({ name, address, problem }) {
-  return [`${name[0].toUpperCase()}${name.slice(1)}${address ? ` at ${address}` : ""}`, problem];
+  return [`${name[0].toUpperCase()}${name.slice(1)}${address ? ` at ${address}` : ""}:`, problem];
 }
 
 function fail(problem) {
   const since = shownAt === null ? "" : ` The figures below are of ${clock(shownAt)}.`;
   summarize("bad", problem.status === 0 ? "no answer" : problem.status === 401 ? "a token is needed" : "no figures");
-  notices([[problem.title, `${problem.detail}. ${problem.hint ?? ""}${since}`]]);
+  notices([[`${problem.title}.`, `${sentences(problem.detail, problem.hint)}${since}`]]);
   say(byId("models-empty"), "No figures: see above.");
   document.body.classList.toggle("old", shownAt !== null);
 }

@@ -25,7 +25,7 @@ function node(plan, all) {
   return el("li", {},
     el("div", { className: "node" },
       el("span", { className: "what" }, el("b", {}, plan["Node Type"]), ` ${object(plan)}`),
-      el("span", { className: "did" }, loops === 0 ? "never run" : `${count(rows)} rows${loops > 1 ? ` in ${count(loops)} loops` : ""}`),
+      el("span", { className: "did" }, loops === 0 ? "never run" : `${plural(rows, "row")}${loops > 1 ? ` in ${count(loops)} loops` : ""}`),
       el("span", { className: "took" }, loops === 0 ? "" : millis(time / 1000)),
       el("span", { className: "meter", title: `${millis(own / 1000)} of its own` }, bar)),
     condition(plan),

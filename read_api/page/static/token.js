@@ -1,6 +1,7 @@
 // Asks for a bearer token when the server wants one.
 
 import { byId, say } from "./dom.js";
+import { sentences } from "./format.js";
 
 /** onToken: called with the text that was given. */
 export function makeTokenDialog(onToken) {
@@ -20,7 +21,7 @@ export function makeTokenDialog(onToken) {
 
   /** Show the dialog with the server's reason; false: whoever asked shall wait for a token. */
   function ask(why) {
-    say(byId("token-why"), why);
+    say(byId("token-why"), sentences(why));
     open.hidden = false;
     if (!dialog.open) dialog.showModal();
     return false;
