@@ -372,8 +372,7 @@ def test_each_dependency_has_its_reason() -> None:
     project = PROJECT["project"]
     wanted = [
         *project["dependencies"],
-        *project["optional-dependencies"]["local"],
-        *project["optional-dependencies"]["dev"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
     ]
     packages = {re.split(r"[\[<>=~! ]", requirement)[0] for requirement in wanted}
     rows = cells("Dependencies")
