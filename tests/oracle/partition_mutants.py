@@ -1,4 +1,8 @@
-"""Feeds with a cap or inactive readers, each with one of their rules broken: all must be caught by `tests.oracle.feeds`."""
+"""Feeds with a cap or inactive readers, each with one of their rules broken: all must be caught.
+
+By random lives (`MUTANTS`), or, where it takes too many of them, by the history that needs the rule
+(`tests.oracle.test_counter_examples_of_partitions`).
+"""
 
 from __future__ import annotations
 
@@ -136,16 +140,6 @@ def _told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Inactive, "_decide", once)
 
 
-def _woken_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    reset = Inactive.reset
-
-    def forgetful(self: Inactive) -> None:
-        self._run("DELETE FROM main.inactive")
-        reset(self)
-
-    monkeypatch.setattr(Inactive, "reset", forgetful)
-
-
 _capped = partial(Mutant, feeds=CAPPED, rules=TRIMMED)
 _skipping = partial(Mutant, feeds=(*SKIPPING, *BOTH), rules=TRIMMED, most_keys=MOST_KEYS)
 MUTANTS: tuple[Mutant, ...] = (
@@ -153,26 +147,11 @@ MUTANTS: tuple[Mutant, ...] = (
     _capped(name="none, of caps in slices"),
     _skipping(name="none, of inactive readers"),
     _capped(name="trimmed one too high", rules=Rules(trims=partial(trims, keep=lambda cap: max(1, cap - 1)))),
-    _capped(
-        name="a trim stamped as the batch's rows",
-        feeds=FLIPPING,
-        rules=Rules(trims=partial(trims, made=_stamped_as_the_rows)),
-    ),
-    _capped(
-        name="a trim stamped above what is put aside",
-        feeds=FLIPPING,
-        rules=Rules(trims=partial(trims, made=_stamped_above_what_waits)),
-    ),
     _capped(name="nothing is written anew after a loss", breaks=_not_written_anew),
     _capped(name="one too few is written anew", breaks=_one_too_few),
-    _capped(name="only what is missing is written anew", breaks=_only_what_is_missing, most_keys=MOST_KEYS),
-    _capped(name="a crash forgets that a partition was over its cap", breaks=_counts_in_memory),
     _skipping(name="mark after position", breaks=_mark_after_position),
     _skipping(name="mark cleared before rows", breaks=_cleared_before_rows),
     _skipping(name="waking without rows", breaks=_waking_without_rows),
     _skipping(name="deletes are left out too", breaks=_deletes_left_out),
-    _skipping(name="only readers whom the worker knows as inactive are woken", breaks=_known_ones_only),
-    _skipping(name="a mark that is known is not told again", breaks=_told_once),
-    _skipping(name="a crash forgets who is inactive", breaks=_woken_in_memory),
 )
 UNBROKEN = MUTANTS[:3]

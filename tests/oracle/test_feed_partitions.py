@@ -76,4 +76,4 @@ def test_readers_come_and_go(answers: Reference, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m not in UNBROKEN], ids=lambda mutant: mutant.name)
 def test_a_broken_rule_is_caught(mutant: Mutant, answers: Reference) -> None:
-    assert next(failures(mutant, answers, range(600)), None) is not None
+    assert next(failures(mutant, answers, range(300)), None) is not None
