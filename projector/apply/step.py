@@ -74,6 +74,8 @@ class Step:
             self._add(
                 model, (*(asked or {}).get(name, ()), *self.feeds.asked(name), *self.feeds.work(name, MOST_WOKEN))
             )
+            if self._touched[name]:
+                self.deferred.drop_written(name)
         return dict(self._touched)
 
     def slice(self, most: int, silent: Container[str] = ()) -> dict[str, int]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Table
 
 from projections.values import Kind
-from projector.compile.expression import Expression, identifier
+from projector.compile.expression import Column, Expression, equalities, identifier
 from projector.compile.names import images_name, replica_name, touched_name
 from projector.compile.order import Source, in_order
 from projector.compile.relation import unique_keys
@@ -35,7 +35,8 @@ class WideStatement:
     cursor: number of those tables' primary key columns: c0, … is where the last slice ended, e0, … where this one ends.
     probe: how many keys all images find, up to :n. images: the parent's distinct values. count: a parent's children.
     end: the last of :n children after the cursor. slice: touches the keys of the children after the cursor, up to the end;
-    rest: of all after it. first_end, first_slice, whole: the same from the beginning.
+    rest: of all after it. first_end, first_slice, whole: the same from the beginning. parents: of the touched keys, as JSON
+    arrays of i0, …; None unless a parent has one key, and the key tells which parent that is.
     """
 
     parent: str
@@ -50,6 +51,7 @@ class WideStatement:
     slice: str
     rest: str
     whole: str
+    parents: str | None
 
 
 def wide_statement(
@@ -118,7 +120,26 @@ def wide_statement(
         slice=touch.format(after=f" AND {after} AND {to_end}"),
         rest=touch.format(after=f" AND {after}"),
         whole=touch.format(after=""),
+        parents=_parents(analysis, parent.index, names, terms),
     )
+
+
+def _parents(analysis: Analysis, parent: int, names: Sequence[str], terms: Sequence[Expression]) -> str | None:
+    """See `WideStatement.parents`."""
+    at = {
+        (output.expression.occurrence, output.expression.name): output.name
+        for output in analysis.key
+        if isinstance(output.expression, Column)
+    }
+    equal = {
+        name: at[other.occurrence, other.name]
+        for name, other in equalities(tuple(terms), parent)
+        if isinstance(other, Column) and (other.occurrence, other.name) in at
+    }
+    if equal.keys() != set(names) or set(equal.values()) != set(analysis.model.key):
+        return None
+    values = ", ".join(f"k.{identifier(equal[name])}" for name in names)
+    return f"SELECT json_array({values}) FROM {touched_name(analysis.model.name)} AS k"
 
 
 def _is_one(analysis: Analysis, child: Source, links: tuple[str, ...]) -> bool:

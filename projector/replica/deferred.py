@@ -122,6 +122,24 @@ class Deferred:
         for parent in self._run(statement.images).fetchall():
             self._add(model, statement, parent, since, due)
 
+    def drop_written(self, model: str) -> None:
+        """Forget what waits for a budget of parents whose one key is touched: its row is written whole at this cut."""
+        if not self._pending[model]:
+            return
+        for (of, name), statement in self._statements.items():
+            if of != model or not self._budgets[of, name] or statement.parents is None:
+                continue
+            found = self._run(
+                "DELETE FROM main.deferred WHERE model = ? AND statement = ? AND due > 0 AND after IS NULL"
+                f" AND parent IN ({statement.parents}) RETURNING total",
+                (model, name),
+            ).fetchall()
+            if found:
+                total = sum(number for (number,) in found)
+                self._pending[model] -= total
+                self.saved[model] += total
+                self._look()
+
     def slice(self, most: int) -> dict[str, int]:
         """Touch the next keys of what is to be worked off now, about `most`: the number by read model."""
         touched: Counter[str] = Counter()
@@ -158,7 +176,7 @@ class Deferred:
         return since
 
     def _add(self, model: str, statement: WideStatement, parent: tuple[Any, ...], since: Since, due: int) -> None:
-        name, values = _name(statement), json.dumps(parent)
+        name, values = _name(statement), json.dumps(parent, separators=(",", ":"))  # as SQLite's json_array() writes it
         known = self._run(
             "UPDATE main.deferred SET again = iif(after IS NULL, again, coalesce(again, ?)),"
             " again_at = iif(after IS NULL, again_at, coalesce(again_at, ?))"

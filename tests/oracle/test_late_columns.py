@@ -56,7 +56,7 @@ def with_budgets(model: ReadModel, seed: int) -> ReadModel:
 
 
 LATE = {
-    model.name: model
+    model.name: replace(model, staleness=None)  # which would bound the budgets
     for model in (*MODELS, *APPLICATION)
     if model.refresh is None and model.fan_out is None and separable(model)
 }

@@ -45,6 +45,9 @@ FEED = ReadModel(
     clustering_key=("id",),
     budgets={"likes": timedelta(seconds=5)},
 )
+BY_ID = replace(
+    FEED, select=select(posts.c.id, posts.c.body, count.label("likes")), partition_key=("id",), clustering_key=()
+)
 READERS = range(40)
 
 
@@ -121,6 +124,19 @@ def test_other_columns_are_not_held_back_and_carry_the_column_with_them() -> Non
     assert replica.rows() == {(reader, 1, "edited", "Ada", 1) for reader in READERS}
 
 
+def test_what_waits_for_a_row_that_is_written_anyway_waits_no_longer() -> None:
+    replica = Replica(BY_ID)
+    replica.like(1)
+    replica.like(1, post=2)
+    edited = Event(posts, "u", after={"id": of(1), "author": of(1), "body": of("edited")})
+    assert replica.commit(edited) == 1
+    assert replica.rows() == {(1, "edited", 1)}
+    assert replica.step.deferred.progress()["feed"].pending == 1, "the other post's"
+    replica.now += 5
+    assert replica.flush() == 1
+    assert replica.rows() == {(2, "hello", 1)}
+
+
 def test_a_change_during_a_flush_waits_for_a_budget_of_its_own() -> None:
     replica = Replica()
     replica.like(1)
@@ -164,10 +180,7 @@ def test_a_rolled_back_like_waits_for_nothing() -> None:
 
 def test_what_waits_for_a_budget_that_is_gone_makes_the_replica_anew(tmp_path: Any) -> None:
     path = tmp_path / "replica.sqlite"
-    single = replace(
-        FEED, select=select(posts.c.id, posts.c.body, count.label("likes")), partition_key=("id",), clustering_key=()
-    )
-    program = compile_models([single])
+    program = compile_models([BY_ID])
     connection = open_replica(path, program, "log")
     connection.execute(
         "INSERT INTO main.deferred (model, statement, parent, since, since_at, done, total, due)"
