@@ -128,11 +128,14 @@ def _served(settings: Settings) -> Iterator[tuple[Session, str, str, str]]:
             }  # fmt: skip
             session.execute(statement, [values[column] for column in table.columns])
         _cover(session, name, own.projector.projection, 1)
-        with tempfile.TemporaryDirectory() as folder, Pipeline(own, Path(folder)) as pipeline:
-            with pipeline.running("read-api") as (process,):
-                url = listening(process)
-                wait_for("ready", lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 200, 30)
-                yield session, name, url, own.projector.projection
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Pipeline(own, Path(folder)) as pipeline,
+            pipeline.running("read-api") as (process,),
+        ):
+            url = listening(process)
+            wait_for("ready", lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 200, 30)
+            yield session, name, url, own.projector.projection
     finally:
         session.execute(f"DROP KEYSPACE IF EXISTS {name}", timeout=60)
         close(session)
