@@ -84,10 +84,10 @@ class Processes:
             return self._popen([str(AT_DEBUG_LEVEL), MODULES[name], *arguments], out, settings)
 
     def run(self, command: str, label: str = "", **settings: str) -> tuple[int, str]:
-        """Start and wait for its end: its exit code (that of a kill after half a minute), and what it said."""
+        """Start and wait for its end: its exit code (that of a kill after two minutes), and what it said."""
         process = self.start(command, label, **settings)
         try:
-            process.wait(30)
+            process.wait(120)
         except subprocess.TimeoutExpired:
             process.kill()
         return process.wait(), self.said[f"{command} {label}".strip()].read_text(encoding="utf-8", errors="replace")
