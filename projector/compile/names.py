@@ -26,5 +26,7 @@ def delta_name(group: str) -> str:
     return "temp." + identifier(f"change of {group}")
 
 
+MINOR = identifier("(minor)")
+"""The images' column, of tables with minor columns, that is 1 for rows of which nothing else has changed."""
 WEIGHT = identifier("(weight)")
 """The images' column that says what a row counts: 1 after the batch, -1 before it, 0 in between."""

@@ -13,18 +13,28 @@ from dataclasses import dataclass
 
 from projector.compile.errors import RefusedError
 from projector.compile.expression import Expression, equalities, identifier
-from projector.compile.names import WEIGHT, images_name, replica_name
+from projector.compile.names import MINOR, WEIGHT, images_name, replica_name
 from projector.compile.relation import Lookups
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A relation in a statement: its place in the model's FROM, its alias, the table, and whether images of it are meant."""
+    """A relation in a statement: its place in the model's FROM, its alias, the table, and whether images of it are meant.
+
+    minor: False leaves out images of rows of which only minor columns have changed (`ReplicaTable.minor`).
+    """
 
     index: int
     alias: str
     table: str
     images: bool
+    minor: bool = True
+
+    @property
+    def imaged(self) -> str:
+        """The images, for a FROM."""
+        images = images_name(self.table)
+        return images if self.minor else f"(SELECT * FROM {images} WHERE NOT {MINOR})"
 
 
 def from_items(
@@ -79,7 +89,7 @@ def _item(source: Source, read: Mapping[int, set[str]], joined: bool, weighted: 
     if not source.images:
         return f"{replica_name(source.table)} AS {source.alias}"
     columns = ", ".join(identifier(name) for name in sorted(read.get(source.index, ())))
-    images = images_name(source.table)
+    images = source.imaged
     if not joined or (not columns and not weighted):
         return f"{images} AS {source.alias}"
     if not weighted:

@@ -22,11 +22,11 @@ from projector.compile.errors import RefusedError, RefusedModelError
 from projector.compile.expression import identifier
 from projector.compile.feed_check import check_feed
 from projector.compile.group_program import GroupProgram, group_programs
-from projector.compile.names import WEIGHT, images_name, replica_name, touched_name
+from projector.compile.names import MINOR, WEIGHT, images_name, replica_name, touched_name
 from projector.compile.newest import NewestStatement, newest_statement
 from projector.compile.pushed import CREATE_FLIPS, FLIPS, FeedProgram, feed_program, pushed
 from projector.compile.recompute import RecomputeStatements, recompute_statements
-from projector.compile.touch import TouchStatement, touch_statements
+from projector.compile.touch import Minor, TouchStatement, touch_statements
 from projector.feeds.tables import CREATE_PARTITIONS, PARTITIONS
 
 
@@ -35,7 +35,8 @@ class ReplicaTable:
     """A source table as the replica keeps it.
 
     name: ``schema.table`` as the log names it. fullname: the metadata's name. columns: name to type, the primary key
-    first. key: the primary key's columns. indexes: column tuples looked up by.
+    first. key: the primary key's columns. indexes: column tuples looked up by. minor: columns that change often and that
+    few read (when a reader was last seen); images of rows of which nothing else has changed are told apart.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ReplicaTable:
     columns: dict[str, ValueType]
     key: tuple[str, ...]
     indexes: tuple[tuple[str, ...], ...]
+    minor: frozenset[str] = frozenset()
 
     def create(self) -> list[str]:
         """CREATE statements of the table and its indexes."""
@@ -58,7 +60,8 @@ class ReplicaTable:
     def create_images(self) -> str:
         """CREATE of the images' temporary table."""
         columns = ", ".join(f"{identifier(name)} {kind.sqlite}" for name, kind in self.columns.items())
-        return f"CREATE TABLE {images_name(self.fullname)} ({columns}, {WEIGHT} INTEGER)"
+        minor = f", {MINOR} INTEGER" if self.minor else ""
+        return f"CREATE TABLE {images_name(self.fullname)} ({columns}, {WEIGHT} INTEGER{minor})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +120,9 @@ class Program:
 
 def compile_models(models: Iterable[ReadModel]) -> Program:
     """Compile read models that share one replica; raises RefusedModelError for the first that can't be maintained."""
-    programs = tuple(_compile_model(maintained(model)) for model in models)
+    declared = tuple(maintained(model) for model in models)
+    minor = _minor(declared)
+    programs = tuple(_compile_model(model, minor) for model in declared)
     groups = {group.fullname: group for program in programs for group in program.analysis.groups()}
     try:
         group_states = group_programs(tuple(groups.values()))
@@ -151,7 +156,8 @@ def compile_models(models: Iterable[ReadModel]) -> Program:
             for name, columns in statement.looked_up:
                 lookups.setdefault(name, set()).add(columns)
     replica = [
-        _replica_table(table, used.get(name, set()), lookups.get(name, set())) for name, table in sorted(tables.items())
+        _replica_table(table, used.get(name, set()), lookups.get(name, set()), minor.get(name, frozenset()))
+        for name, table in sorted(tables.items())
     ]
     return Program(
         tables={table.name: table for table in replica},
@@ -160,7 +166,16 @@ def compile_models(models: Iterable[ReadModel]) -> Program:
     )
 
 
-def _compile_model(model: ReadModel) -> ModelProgram:
+def _minor(models: Iterable[ReadModel]) -> dict[str, frozenset[str]]:
+    """By a table's full name, the columns that say when a reader was last seen."""
+    found: dict[str, frozenset[str]] = {}
+    for active in (model.fan_out.active for model in models if model.fan_out is not None):
+        if active is not None:
+            found[active.table.fullname] = found.get(active.table.fullname, frozenset()) | {active.seen}
+    return found
+
+
+def _compile_model(model: ReadModel, minor: Minor) -> ModelProgram:
     feed = feed_program(model)
     if feed is not None:
         model = pushed(model, feed)
@@ -172,14 +187,14 @@ def _compile_model(model: ReadModel) -> ModelProgram:
         model=model,
         analysis=analysis,
         lookups=lookups,
-        touch=touch_statements(analysis, feed),
+        touch=touch_statements(analysis, feed, minor),
         recompute=recompute_statements(analysis, lookups),
         feed=feed,
         newest=newest_statement(analysis) if feed is not None else None,
     )
 
 
-def _replica_table(table: Table, used: set[str], lookups: set[tuple[str, ...]]) -> ReplicaTable:
+def _replica_table(table: Table, used: set[str], lookups: set[tuple[str, ...]], minor: frozenset[str]) -> ReplicaTable:
     key = tuple(str(column.name) for column in table.primary_key.columns)
     names = [*key, *(str(column.name) for column in table.columns if column.name in used and column.name not in key)]
     return ReplicaTable(
@@ -188,6 +203,7 @@ def _replica_table(table: Table, used: set[str], lookups: set[tuple[str, ...]]) 
         columns={name: value_type(table.c[name].type) for name in names},
         key=key,
         indexes=_indexes(key, lookups),
+        minor=minor,
     )
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from itertools import product
+from types import MappingProxyType
 
 from sqlalchemy import ForeignKeyConstraint, Table
 
@@ -34,6 +35,9 @@ from projector.compile.order import Source, from_items
 from projector.compile.pushed import FeedProgram
 from projector.compile.relation import Occurrence, unique_keys
 from projector.compile.wide import WideStatement, wide_statement
+
+Minor = Mapping[str, frozenset[str]]
+NO_MINOR: Minor = MappingProxyType({})
 
 
 class Part(Enum):
@@ -61,15 +65,20 @@ class TouchStatement:
     budget: timedelta | None = None
 
 
-def touch_statements(analysis: Analysis, feed: FeedProgram | None = None) -> tuple[TouchStatement, ...]:
-    """All statements of a read model; raises RefusedModelError for a join without an equality, or a budget."""
+def touch_statements(
+    analysis: Analysis, feed: FeedProgram | None = None, minor: Minor = NO_MINOR
+) -> tuple[TouchStatement, ...]:
+    """All statements of a read model; raises RefusedModelError for a join without an equality, or a budget.
+
+    minor: the minor columns of tables (`ReplicaTable.minor`): changes of those alone touch only models that read one.
+    """
     try:
         waits = budgets(analysis, lambda occurrence: _is_plain_parent(analysis, occurrence))
     except RefusedError as error:
         raise RefusedModelError(analysis.model.name, error) from error
     statements = {}
     for parts in _choices(analysis):
-        statement = _statement(analysis, parts, feed, waits)
+        statement = _statement(analysis, parts, feed, waits, minor)
         if statement is not None:
             statements[statement.sql] = statement
     return tuple(statements.values())
@@ -140,7 +149,7 @@ def _is_plain_parent(analysis: Analysis, occurrence: Occurrence) -> bool:
 
 
 def _statement(
-    analysis: Analysis, parts: tuple[Part, ...], feed: FeedProgram | None, waits: Mapping[int, timedelta]
+    analysis: Analysis, parts: tuple[Part, ...], feed: FeedProgram | None, waits: Mapping[int, timedelta], minor: Minor
 ) -> TouchStatement | None:
     absent = frozenset(index for index, part in enumerate(parts) if part is Part.ABSENT)
     lost = frozenset(index for index, part in enumerate(parts) if part is Part.LOST)
@@ -171,7 +180,13 @@ def _statement(
     if feed is not None and author is not None:
         where = " AND ".join(filter(None, (where, feed.copied(author.sql(resolver(-1))))))
     sources = [
-        Source(index=o.index, alias=o.alias, table=o.table.fullname, images=parts[o.index] is not Part.CURRENT)
+        Source(
+            index=o.index,
+            alias=o.alias,
+            table=o.table.fullname,
+            images=parts[o.index] is not Part.CURRENT,
+            minor=_reads_minor(analysis, o, minor),
+        )
         for o in analysis.occurrences
         if o.index not in absent
     ]
@@ -200,6 +215,13 @@ def _statement(
         wide=wide,
         budget=budget,
     )
+
+
+def _reads_minor(analysis: Analysis, occurrence: Occurrence, minor: Minor) -> bool:
+    """Whether a change of minor columns alone says anything to the model; of tables that have none, any change does."""
+    names = minor.get(occurrence.table.fullname)
+    read = (column.name for column in analysis.columns() if column.occurrence == occurrence.index)
+    return names is None or any(name in names for name in read)
 
 
 def _author_of_copies(analysis: Analysis, feed: FeedProgram | None, absent: frozenset[int]) -> Expression | None:

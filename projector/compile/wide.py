@@ -19,7 +19,7 @@ from sqlalchemy import Table
 
 from projections.values import Kind
 from projector.compile.expression import Column, Expression, equalities, identifier
-from projector.compile.names import images_name, replica_name, touched_name
+from projector.compile.names import replica_name, touched_name
 from projector.compile.order import Source, in_order
 from projector.compile.relation import unique_keys
 
@@ -112,7 +112,7 @@ def wide_statement(
         width=len(names),
         cursor=sum(map(len, keys)),
         probe=f"SELECT count(*) FROM (SELECT 1 FROM {found} LIMIT :n) AS found",
-        images=f"SELECT DISTINCT {', '.join(map(identifier, names))} FROM {images_name(parent.table)}",
+        images=f"SELECT DISTINCT {', '.join(map(identifier, names))} FROM {parent.imaged}",
         count=f"SELECT count(*) {of_all}",
         first_end=end.format(after=""),
         end=end.format(after=f" AND {after}"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from command_api.envelope import Record
 from projector.compile.expression import identifier
@@ -83,6 +84,14 @@ class Images:
             images.flush()
 
 
+class _Keep(NamedTuple):
+    """What adds images: rows before the batch (by their keys), after it, and in between."""
+
+    old: Bulk
+    new: Bulk
+    between: Bulk
+
+
 class _TableImages:
     def __init__(self, connection: sqlite3.Connection, table: ReplicaTable) -> None:
         self.table = table
@@ -101,17 +110,22 @@ class _TableImages:
         found = " AND ".join(f"t.{identifier(name)} = k.column{i}" for i, name in enumerate(table.key, 1))
         replica, images = replica_name(table.fullname), images_name(table.fullname)
         self._read = f"SELECT {names} FROM {replica} WHERE {by_key}"
-        self._keep_all = f"INSERT INTO {images} SELECT {names}, -1 FROM {replica}"
+        major = ", 0" if table.minor else ""
+        self._keep_all = f"INSERT INTO {images} SELECT {names}, -1{major} FROM {replica}"
         self._truncate = f"DELETE FROM {replica}"
         self._clear = f"DELETE FROM {images}"
         old = ", ".join(f"t.{identifier(name)}" for name in table.columns)
-        self._keep_old = Bulk(
-            connection,
-            f"INSERT INTO {images} SELECT {old}, -1 FROM (VALUES {{rows}}) AS k CROSS JOIN {replica} AS t ON {found}",
-            self._width,
-        )
-        self._keep_new = Bulk(connection, f"INSERT INTO {images} VALUES {{rows}}", width, (1,))
-        self._keep_between = Bulk(connection, f"INSERT INTO {images} VALUES {{rows}}", width, (0,))
+        joined = f"FROM (VALUES {{rows}}) AS k CROSS JOIN {replica} AS t ON {found}"
+        self._keeps: dict[bool, _Keep] = {}  # by whether only minor columns have changed
+        for minor, mark in {False: (0,), True: (1,)}.items() if table.minor else ((False, ()),):
+            weighted = ", ".join(map(str, (-1, *mark)))
+            self._keeps[minor] = _Keep(
+                old=Bulk(connection, f"INSERT INTO {images} SELECT {old}, {weighted} {joined}", self._width),
+                new=Bulk(connection, f"INSERT INTO {images} VALUES {{rows}}", width, (1, *mark)),
+                between=Bulk(connection, f"INSERT INTO {images} VALUES {{rows}}", width, (0, *mark)),
+            )
+        self._minor_at = frozenset(at for at, name in enumerate(table.columns) if name in table.minor)
+        self._major: set[Row] = set()
         self._put = Bulk(connection, f"INSERT OR REPLACE INTO {replica} VALUES {{rows}}", width)
         self._insert = Bulk(connection, f"INSERT OR IGNORE INTO {replica} VALUES {{rows}}", width)
         self._delete = f"DELETE FROM {replica} WHERE {by_key}"  # a list of composite keys would scan the table
@@ -119,6 +133,7 @@ class _TableImages:
     def clear(self) -> None:
         self._final.clear()
         self._between.clear()
+        self._major.clear()
         if self.any:
             self._connection.execute(self._clear)
             self.any = False
@@ -151,19 +166,26 @@ class _TableImages:
     def flush(self) -> None:
         if not self._final:
             return
-        keys = list(self._final)
         rows = [row for row in self._final.values() if row is not None]
         if not (self.only_inserts and self._insert_all(rows)):
-            self._keep_old.run(keys)
+            for minor, keep in self._keeps.items():
+                keep.old.run(
+                    [key for key in self._final if self._is(minor, key)] if self._minor_at else list(self._final)
+                )
             self._put.run(rows)
             gone = [key for key, row in self._final.items() if row is None]
             self._connection.executemany(self._delete, gone)
-        self._keep_new.run(rows)
-        self._keep_between.run(self._between)
+        for minor, keep in self._keeps.items():
+            for to, of in ((keep.new, rows), (keep.between, self._between)):
+                to.run([row for row in of if self._is(minor, row[: self._width])] if self._minor_at else of)
         self.any = True
         self._final.clear()
         self._between.clear()
+        self._major.clear()
         self.only_inserts = True
+
+    def _is(self, minor: bool, key: Row) -> bool:
+        return minor is (key not in self._major)
 
     def _insert_all(self, rows: list[Row]) -> bool:
         """Insert rows that have no row before; False, and nothing done, when one has."""
@@ -174,10 +196,15 @@ class _TableImages:
         self._connection.execute("RELEASE inserts")
         return new
 
-    def set(self, key: Row, row: Row | None) -> None:
-        """Give a key another row, or none."""
-        if self.watcher is not None:
-            self.watcher[0](self._current(key), row)
+    def set(self, key: Row, row: Row | None, *, updated: bool = False) -> None:
+        """Give a key another row, or none. updated: the row was there, and no column of it must be taken as changed."""
+        if self.watcher is not None or self._minor_at:
+            known = self._current(key)
+            if self.watcher is not None:
+                self.watcher[0](known, row)
+            minor = updated and known is not None and row is not None and self._differ_in_minor(known, row)
+            if self._minor_at and not minor:
+                self._major.add(key)
         before = self._final.get(key)
         if before is not None:
             self._between.append(before)
@@ -195,7 +222,11 @@ class _TableImages:
                 self.set(old_key, None)
         if UNCHANGED in row:
             row = self._filled(row, key, self._current(key))
-        self.set(key, row)
+        self.set(key, row, updated=True)
+
+    def _differ_in_minor(self, before: Row, after: Row) -> bool:
+        pairs = enumerate(zip(before, after, strict=True))
+        return all(a == b or at in self._minor_at for at, (a, b) in pairs)
 
     def _current(self, key: Row) -> Row | None:
         """The row as the change before this one left it."""
