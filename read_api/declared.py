@@ -34,13 +34,18 @@ def load_read_models(reference: str) -> tuple[ReadModel, ...]:
 
 
 def routes_of(settings: Settings, models: Sequence[ReadModel]) -> dict[str, Route]:
-    """Model name to route; raises RouteConflictError, ReadModelsNotFoundError for an index that is missing."""
+    """Model name to route; raises RouteConflictError, ReadModelsNotFoundError for what a read model needs beside it."""
     names = {model.name for model in models}
     for model in models:
         if model.bucket is not None and model.bucket.index.name not in names:
             raise ReadModelsNotFoundError(
                 f"{model.name} is read with the buckets of {model.bucket.index.name}, which is not among the read models"
             )
+        for beside in (model.fan_out.pull, model.fan_out.following) if model.fan_out is not None else ():
+            if beside.name not in names:
+                raise ReadModelsNotFoundError(
+                    f"{model.name} is merged with {beside.name}, which is not among the read models"
+                )
     return {
         model.name: Route(
             table=cassandra_table(model, settings.cassandra.keyspace),

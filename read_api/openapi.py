@@ -33,7 +33,7 @@ _AT_LEAST = (
 _SOURCE = {
     "enum": ["read-model", "postgres"],
     "description": "Where the rows came from: the read model's table, or Postgres by the read model's own select(), which"
-    " answers a read with a token that the table does not cover in time.",
+    " answers a read with a token that the table does not cover in time, and what of a feed has no copies.",
 }
 _CHANGES = (
     " With /changes behind the path, and the same parameters but page, the reply is a stream of server-sent events: a"

@@ -71,6 +71,7 @@ def test_pages_of_any_size_are_the_sorted_union_once(
                 known[index] += 1
         assert len(page.rows) <= limit
         found += page.rows
+        assert len(found) <= sum(map(len, keys)), "a row comes again"
         if not page.more:
             break
         assert len(page.rows) == limit

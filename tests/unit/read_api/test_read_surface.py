@@ -106,6 +106,12 @@ def test_read_models_that_are_not_there(reference: str) -> None:
         load_read_models(reference)
 
 
+@pytest.mark.parametrize("beside", ["message_buckets_by_channel", "posts_by_author", "followees_by_user"])
+def test_a_read_model_is_refused_without_what_it_is_read_with(beside: str) -> None:
+    with pytest.raises(ReadModelsNotFoundError, match=f"{beside}, which is not among the read models"):
+        routes_of(Settings(), [model for model in READ_MODELS if model.name != beside])
+
+
 def test_commands_have_help_with_an_example() -> None:
     runner = CliRunner()
     for command in ("serve", "routes", "openapi"):
