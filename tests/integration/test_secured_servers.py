@@ -222,7 +222,9 @@ def test_each_role_may_what_it_needs_and_no_more(servers: SecuredServers, proces
         return True
 
     read = "SELECT * FROM lockstep.projection_positions LIMIT 1"
-    write = "INSERT INTO lockstep.projection_positions (projection, read_model, shard, lsn) VALUES ('none', 'none', 0, 1)"
+    write = (
+        "INSERT INTO lockstep.projection_positions (projection, read_model, shard, lsn) VALUES ('none', 'none', 0, 1)"
+    )
     assert {role: (may(role, read), may(role, write)) for role in ("setup", "projector", "reader")} == {
         "setup": (True, True),
         "projector": (True, True),
