@@ -1,0 +1,165 @@
+"""No read is older than its token, none takes back what was shown: over two read APIs, while everything else comes and goes."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from random import Random
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from cassandra.cluster import Session
+
+from command_api.process.consistency import ConsistencyToken
+from deploy.local.stack import Options, start
+from tests.conftest import Stack
+from tests.e2e.own_servers import killed, paused
+from tests.e2e.pipeline import Pipeline, Process, listening, wait_for
+from tests.e2e.registers import Board, Client
+
+OPERATIONS = 20_000
+CLIENTS, REGISTERS = 24, 2
+PAUSE_S = 1.5
+START_S = 120.0
+FAULTS = (
+    "projector paused",
+    "postgres paused",
+    "projector killed",
+    "cassandra paused",
+    "postgres killed",
+    "cassandra killed",
+)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Servers that may be killed; their data has to survive that."""
+    with start(Options(folder=tmp_path_factory.mktemp("history"), servers_only=True)) as running:
+        host, _, port = running.address("cassandra").rpartition(":")
+        yield Stack(
+            postgres_admin=running.postgres_admin,
+            kafka=running.address("kafka"),
+            cassandra=(host, int(port)),
+            running=running,
+        )
+
+
+@pytest.fixture(scope="module")
+def cassandra_session(stack: Stack) -> Iterator[Session]:
+    """A driver session with this module's Cassandra, for the keyspace's end."""
+    from cassandra.cluster import Cluster
+    from cassandra.policies import ConstantReconnectionPolicy
+
+    host, port = stack.cassandra
+    policy = ConstantReconnectionPolicy(0.5, max_attempts=None)
+    cluster = Cluster([host], port=port, protocol_version=5, reconnection_policy=policy)
+    yield cluster.connect()
+    cluster.shutdown()
+
+
+@pytest.mark.timeout(500)
+def test_no_reply_is_older_than_its_token_or_than_what_was_shown(pipeline: Pipeline, stack: Stack) -> None:
+    seed = secrets.randbits(32)
+    rng = Random(seed)
+    pipeline.settings = pipeline.with_settings(
+        read_api={"fallback_connections": 8, "wait_ms": 500, "fallback_timeout_ms": 1_000},
+        command_api={"timeout_ms": 2_000},
+    )
+    pipeline.set_up()
+    with pipeline.running("relay", "command-api") as (_, commander):
+        worker = pipeline.start("projector")
+        readers = [pipeline.start("read-api", log=f"read-api-{number}") for number in range(2)]
+        board = _board(pipeline, rng)
+        urls = [listening(reader, START_S) for reader in readers]
+        clients = [
+            Client(
+                number,
+                board.registers[number::CLIENTS],
+                board,
+                listening(commander, START_S),
+                urls,
+                Random(seed + number),
+            )
+            for number in range(CLIENTS)
+        ]
+        began = time.monotonic()
+        for client in clients:
+            client.start()
+        away: dict[str, float] = {}
+        try:
+            for fault in FAULTS:
+                _wait_for_operations(clients, 300, seed)
+                started = time.monotonic()
+                worker = _suffer(fault, pipeline, worker, stack)
+                away[fault] = round(time.monotonic() - started, 1)
+            _wait_for_operations(clients, OPERATIONS - _total(clients), seed)
+        finally:
+            board.stop.set()
+            for client in clients:
+                client.join(60)
+        for process in (worker, *readers):
+            assert process.status is None, process.tail()
+    done = sum((client.done for client in clients), Counter[str]())
+    story = f"seed {seed}: {time.monotonic() - began:.0f} s, {dict(done)}, away {away}"
+    print(story)
+    assert not [client.error for client in clients if client.error is not None], story
+    wrong = [text for client in clients for text in client.wrong]
+    assert not wrong, f"{story}\n{len(wrong)} wrong replies: " + "\n".join(wrong[:3])
+    assert done["read from read-model"] > 1_000, story
+    assert done["read from postgres"] > 20, story  # a read model that is behind was never waited for in vain
+    assert done["told"] > 100, story
+
+
+def _board(pipeline: Pipeline, rng: Random) -> Board:
+    registers = [UUID(int=rng.getrandbits(128)) for _ in range(CLIENTS * REGISTERS)]
+    posts = {register: uuid4() for register in registers}
+    with psycopg.connect(pipeline.settings.postgres.admin.get_secret_value(), autocommit=True) as connection:
+        for register, post in posts.items():
+            connection.execute("insert into users (user_id, name) values (%s, 'v0')", (register,))
+            connection.execute("insert into posts (post_id, author_id, body) values (%s, %s, 'x')", (post, register))
+        row = connection.execute("select pg_current_wal_flush_lsn()::text").fetchone()
+    assert row is not None
+    return Board(registers, posts, ConsistencyToken.parse(row[0]))
+
+
+def _suffer(fault: str, pipeline: Pipeline, worker: Process, stack: Stack) -> Process:
+    """One fault, from its beginning to its end; the worker that runs afterwards."""
+    assert stack.running is not None
+    name, _, kind = fault.partition(" ")
+    if name == "projector":
+        if kind == "paused":
+            with paused(worker.pid):
+                time.sleep(PAUSE_S)  # the pause itself
+            return worker
+        worker.kill()
+        return pipeline.start("projector")
+    if kind == "paused":
+        process = stack.running.state.part(name).process
+        assert process is not None
+        with paused(process.pid):
+            time.sleep(PAUSE_S)  # the pause itself
+    else:
+        killed(stack.running, name, signal.SIGKILL)
+    return worker
+
+
+def _total(clients: list[Client]) -> int:
+    """Operations that were answered, and so judged."""
+    kinds: tuple[Callable[[str], bool], ...] = (lambda kind: kind == "write", lambda kind: kind.startswith("read from"))
+    return sum(
+        number for client in clients for kind, number in list(client.done.items()) if any(is_(kind) for is_ in kinds)
+    )
+
+
+def _wait_for_operations(clients: list[Client], more: int, seed: int) -> None:
+    wanted = _total(clients) + more
+    wait_for(
+        f"{wanted} operations",
+        lambda: _total(clients) >= wanted or any(client.error for client in clients),
+        240,
+        lambda: f"seed {seed}: {[(client.done, client.error) for client in clients]}",
+    )
