@@ -53,7 +53,7 @@ def test_authors_cross_the_threshold_both_ways(feed_reference: Reference, monkey
     for feed in HOT:
         for seed in range(10):
             difference(Random(seed), feed, compiled(feed.model.name, MOST_KEYS), feed_reference)
-    assert min(flips[True], flips[False]) > 100, flips
+    assert min(flips[True], flips[False]) > 20, flips
 
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m not in UNBROKEN], ids=lambda mutant: mutant.name)
