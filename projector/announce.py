@@ -80,5 +80,5 @@ class Announcer:
             replication_factor=settings.replication_factor,
             config={"retention.ms": str(_RETENTION_MS), "segment.ms": str(_RETENTION_MS)},
         )
-        with contextlib.suppress(KafkaException, TimeoutError):  # there already, an operator's to make, or nobody answers
+        with contextlib.suppress(KafkaException, TimeoutError):  # there already, or nobody answers
             admin.create_topics([wanted], request_timeout=_MAKE_S)[self._topic].result(_MAKE_S)
