@@ -59,6 +59,13 @@ class Browser:
         except (NoSuchElementException, StaleElementReferenceException):
             return ""
 
+    def texts(self, css: str) -> list[str]:
+        """What a user reads in each, all at one moment: what is replaced meanwhile is there before or after."""
+        found: list[str] = self.run(
+            "return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText)", css
+        )
+        return found
+
     def wait(self, what: str, condition: Callable[[], Any], seconds: float = 30) -> Any:
         return wait_for(what, condition, seconds, lambda: self.text("body")[:3_000])
 

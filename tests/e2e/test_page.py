@@ -78,7 +78,7 @@ def _order(source: psycopg.Connection[tuple[object, ...]]) -> str:
 
 def _content(browser: Browser) -> None:
     names = [model.name for model in READ_MODELS]
-    browser.wait("every read model", lambda: [one.text for one in browser.all("#model-rows .pick")] == names)
+    browser.wait("every read model", lambda: browser.texts("#model-rows .pick") == names)
     browser.wait("every lag", lambda: all(FIGURE.match(browser.text(f"#model-{name} .lag")) for name in names), 60)
     browser.wait("all are fresh", lambda: browser.text("#summary") == f"{len(names)} read models, all fresh", 60)
     browser.wait("rates are known", lambda: browser.text("#tile-changes_per_s .value") not in ("", MISSING))
@@ -110,12 +110,12 @@ def _side_by_side(browser: Browser, source: psycopg.Connection[tuple[object, ...
     browser.find("#model-orders_by_user .pick").send_keys(Keys.ENTER)
     assert Select(browser.find("#ask-model")).first_selected_option.text == "orders_by_user"
     assert browser.driver.switch_to.active_element.get_attribute("name") == "user_id"
-    browser.wait("keys that are there", lambda: user in [one.text for one in browser.all(".example")])
+    browser.wait("keys that are there", lambda: user in browser.texts(".example"))
     ask(browser, user)
     browser.wait("both answers", lambda: browser.text(".verdict").startswith("Equal: 1 row."))
     for side in ("cassandra", "postgres"):
         assert re.fullmatch(r"[\d.\u2009]+ ms", browser.text(f"#side-{side} .time"))
-        cells = [one.text for one in browser.all(f"#side-{side} .rows td")]
+        cells = browser.texts(f"#side-{side} .rows td")
         assert {"placed", "eu", "Ann <b>Bold</b>"} <= set(cells), "a value is text, whatever it holds"
     assert "FROM orders" in browser.text("#side-postgres .statement pre")
     assert user.replace("-", "") in browser.text("#side-postgres .statement pre").replace("-", "")

@@ -53,7 +53,7 @@ def test_the_page_asks_for_a_token_and_keeps_it_to_itself(pipeline: Pipeline, br
     browser.find("#token-open").click()
     _give(browser, f"Bearer {token}")
     names = [model.name for model in READ_MODELS]
-    browser.wait("figures", lambda: [one.text for one in browser.all("#model-rows .pick")] == names)
+    browser.wait("figures", lambda: browser.texts("#model-rows .pick") == names)
     kept = browser.run("return JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])")
     assert token.split(".")[2] not in kept
     assert token not in browser.driver.page_source
@@ -64,7 +64,7 @@ def test_the_page_asks_for_a_token_and_keeps_it_to_itself(pipeline: Pipeline, br
     assert "Worker: no address is set: LOCKSTEP_READ_API__WORKER_METRICS" in notices
     assert "Relay: no address is set: LOCKSTEP_READ_API__RELAY_METRICS" in notices
     assert {browser.text(f"#model-{name} .state") for name in names} == {"nothing covered"}
-    assert {one.text for one in browser.all(".tile .value")} == {MISSING}
+    assert set(browser.texts(".tile .value")) == {MISSING}
     browser.wait("no keys", lambda: browser.text("#result") == "Pick a read model and give a key.")
     browser.driver.refresh()
     browser.wait("a page that was left forgets it", lambda: browser.find("#token-dialog").is_displayed())
