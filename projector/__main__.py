@@ -24,7 +24,6 @@ from projections.read_model import DeclarationError, ReadModel
 from projector.advise.command import advise
 from projector.announce import Announcer
 from projector.alerts import Limits, rules_file
-from projector.alerts import Limits, rules_file
 from projector.apply.consume import LogGapError
 from projector.apply.log import LogReader, LogUnavailableError
 from projector.apply.probe import LogProbe
@@ -164,20 +163,6 @@ def functions(
     for row in page.functions():
         table.add_row(*row)
     Console().print(table)
-
-
-@app.command()
-def alerts(
-    hold: Annotated[str, typer.Option("--for", help="How long something must be so before it is told.")] = "30s",
-    window: Annotated[str, typer.Option(help="That rates are taken over; several scrapes long.")] = "2m",
-    slot_bytes: Annotated[int, typer.Option(min=1, help="Of WAL that Postgres may keep for the slot.")] = 10 << 30,
-) -> None:
-    """Print Prometheus's rules for the declared read models: each one's staleness becomes its alert.
-
-    Example: projector alerts > deploy/prometheus/alerts.yml
-    """
-    models = load_read_models(Settings().projector.read_models)
-    typer.echo(rules_file(models, Limits(hold=hold, window=window, slot_bytes=slot_bytes)), nl=False)
 
 
 @app.command()
