@@ -27,6 +27,7 @@ import msgspec
 
 from command_api.envelope import Message
 from projections.cassandra_table import cassandra_table
+from projections.feed_tables import skipped_readers_table
 from projections.read_model import ReadModel
 from projections.values import Kind, ValueType
 from projector.apply.transaction import Transaction
@@ -152,6 +153,10 @@ def readers_of(model: ReadModel, keys: Iterable[Sequence[Any]]) -> list[Any]:
         if len(key) != 1:
             raise RequestError(f"a partition key of {len(key)} values for feed {model.name}, whose key is its reader")
         readers.append(_value(model, model.columns[model.partition_key[0]], key[0]))
+    table = skipped_readers_table(model, "any")
+    refused = RowEncoder(table).refusals([(reader,) for reader in readers], keys_only=True)
+    if refused:
+        raise RequestError(f"feed {model.name} has no reader {refused[0][1].key}: {refused[0][1].reason}")
     return readers
 
 

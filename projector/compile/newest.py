@@ -1,8 +1,8 @@
 """The keys of one partition of a read model in Cassandra's order, as SQL over the replica: a feed's newest entries.
 
 The statement starts at the occurrence that has the partition key's column and follows equalities to the others, so it
-reads one partition's rows and never scans a replica table. Whoever needs the first few sorts all of them: 45,000 rows
-take about as long as 1,000 of them take to write.
+reads one partition's rows and never scans a replica table. Whoever needs a few sorts all of them: 28 ms of CPU for a reader
+with 30,000 entries, on one core of the machine whose figures the README has.
 """
 
 from __future__ import annotations

