@@ -17,13 +17,12 @@ from typing import Final
 from rich.console import Console
 
 from deploy.containers import base, images
+from deploy.containers.errors import CommandError
 from deploy.containers.run import run
 from deploy.local import cassandra, download, folders, jars, java, postgres
 
 DOCKERFILES: Final = folders.TREE / "deploy" / "images"
 PROJECT_DOCKERFILE: Final = folders.TREE / "deploy" / "Dockerfile"
-# The first kind of builder is everywhere; the other one is a plugin that Debian's engine doesn't bring.
-_BUILDER: Final = {} if shutil.which("docker-buildx") else {"DOCKER_BUILDKIT": "0"}
 
 
 def stand_ins(console: Console) -> None:
@@ -65,7 +64,7 @@ def project(console: Console) -> str:
             *("--build-arg", f"PYTHON_IMAGE={beginning}", folders.TREE),
         ),
         hint=f"can {beginning} be pulled? `python -m deploy.containers images` makes a stand-in for it",
-        environment=_BUILDER,
+        environment=_builder(),
     )
     console.print(f"built {name} on {beginning}")
     return name
@@ -80,6 +79,15 @@ def opened_packages() -> str:
         for kind in ("opens", "exports")
     )
     return "".join(lines)
+
+
+def _builder() -> dict[str, str]:
+    """The old kind of builder where the new one's plugin, which Debian's engine doesn't bring, is missing."""
+    try:
+        run(("docker", "buildx", "version"), hint="", deadline_s=20)
+    except CommandError:
+        return {"DOCKER_BUILDKIT": "0"}
+    return {}
 
 
 def _postgres(context: Path) -> None:
@@ -118,6 +126,6 @@ def _build(name: str, dockerfile: str, lay_out: Callable[[Path], None], console:
         run(
             ("docker", "build", "--quiet", "--tag", name, "--build-arg", f"BASE={images.BASE}", context),
             hint="look at the engine's log",
-            environment=_BUILDER,
+            environment=_builder(),
         )
     console.print(f"built {name}")
