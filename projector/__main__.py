@@ -22,8 +22,8 @@ from projections.cassandra_table import cassandra_table
 from projections.feed_tables import feed_tables
 from projections.read_model import DeclarationError, ReadModel
 from projector.advise.command import advise
-from projector.announce import Announcer
 from projector.alerts import Limits, rules_file
+from projector.announce import Announcer
 from projector.apply.consume import LogGapError
 from projector.apply.log import LogReader, LogUnavailableError
 from projector.apply.probe import LogProbe
