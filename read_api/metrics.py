@@ -58,11 +58,12 @@ class Metrics:
         self.streams = Gauge(
             "read_api_streams", "Streams of changes that are open, by read model", ["model"], registry=self.registry
         )
-        self.stream_events = Counter(
-            "read_api_stream_events", "Events sent on them", ["model"], registry=self.registry
-        )
+        self.stream_events = Counter("read_api_stream_events", "Events sent on them", ["model"], registry=self.registry)
         self.streams_shed = Counter(
-            "read_api_streams_shed", "Streams ended because their client took nothing", ["model"], registry=self.registry
+            "read_api_streams_shed",
+            "Streams ended because their client took nothing",
+            ["model"],
+            registry=self.registry,
         )
         self.fallbacks = Counter(
             "read_api_fallbacks",
