@@ -40,6 +40,7 @@ from projector.compile.program import Program, compile_models
 from projector.configured import ConfigurationError, load_read_models
 from projector.coverage import Target
 from projector.metrics import WorkerMetrics
+from projector.published import WorkerError
 from projector.readiness import Readiness
 from projector.refresh.errors import RefreshError
 from projector.refresh.pseudo_tables import set_up_refresh
@@ -53,7 +54,7 @@ from projector.slices import Slices
 from projector.status import status_lines
 from projector.verify.command import verify
 from projector.verify.sampler import sampling
-from projector.worker import Worker, WorkerError
+from projector.worker import Worker
 
 _log = get_logger("projector")
 app = typer.Typer(

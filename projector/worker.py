@@ -40,6 +40,7 @@ from projector.coverage import Coverage, Target
 from projector.feed_upkeep import FeedUpkeep
 from projector.feeds.policy import SideWrite
 from projector.metrics import WorkerMetrics
+from projector.published import Published, WorkerError
 from projector.replica.deferred import Since
 from projector.replica.schema import Position, read_position, write_birth, write_position
 from projector.slices import AS_USUAL, Slices, Turn
@@ -49,16 +50,11 @@ from projector.truncations import Truncations
 _log = get_logger(__name__)
 _POLL_SECONDS = 0.2
 _STALE_MICROSECONDS = GC_GRACE_SECONDS * 1_000_000 // 2
-_LOOK_AGAIN_SECONDS = 30.0
 _FEW_RECORDS = 1_000  # so many after the batch in hand, and the worker counts as behind
 _COMMIT_SLICES_EVERY_S = 0.1
 _COMMIT_EVERY_S = 2.0  # when behind: a page of the replica that several batches change is written once
 
 Item = Transaction | Heartbeat
-
-
-class WorkerError(RuntimeError):
-    """The worker can't go on exactly; the message says why and what to do."""
 
 
 class Worker:
@@ -102,8 +98,7 @@ class Worker:
             connection, self._step, writer, target, metrics, tuple(m.model for m in program.models)
         )
         self._position = read_position(connection)
-        self._silent_until: dict[str, int] = {}
-        self._looked_at = 0.0
+        self._published = Published(writer, target, (m.model.name for m in program.models))
         self._uncommitted: list[list[Item]] = []
         self._committed_at = time.perf_counter()
         self._read_to = self._position.offset
@@ -135,14 +130,14 @@ class Worker:
             )
         assembler = Assembler(self._position.lsn, from_start=low == 0 or not fresh)
         self._log.open_at(low if fresh else self._position.offset)
-        self._look_at_published()
+        self._published.look(self._position.lsn)
         self._bind_metrics()
         skipped = {offset for (offset,) in self._connection.execute("SELECT log_offset FROM main.skipped")}
         _log.info(
             "reading the log",
             offset=low if fresh else self._position.offset,
             end=high,
-            silent=self._silent_until or None,
+            silent=self._published.ahead or None,
         )
         try:
             while not self._stop.is_set():
@@ -202,7 +197,7 @@ class Worker:
             self._connection.execute("BEGIN IMMEDIATE")
         self._sliced = True
         with self._metrics.phase_seconds.labels(phase="maintain").time():
-            touched = self._step.slice(self._slices.keys, self._silent(self._reached()))
+            touched = self._step.slice(self._slices.keys, self._published.silent(self._reached()))
         self._writer.drain()  # of the slice before: other changes are written behind one slice at most
         with self._metrics.phase_seconds.labels(phase="write").time():
             self._write(self._reached(), touched)
@@ -224,7 +219,7 @@ class Worker:
         batch: list[Item] = []
         last = self._reached()
         for item in items:
-            if batch and any(last <= bound < item.lsn for bound in self._silent_until.values()):
+            if batch and self._published.parts(last, item.lsn):
                 yield batch
                 batch = []
             batch.append(item)
@@ -235,10 +230,11 @@ class Worker:
     def _apply(self, batch: list[Item]) -> None:
         """Steps 1 and 2 of one batch; what it sent last is acknowledged by `_commit`."""
         transactions = [item for item in batch if isinstance(item, Transaction)]
-        self._check_snapshot(transactions)
+        if transactions and not self._position.applied_lsn and not self._uncommitted:
+            self._published.check_snapshot(transactions[0].lsn)
         self._seen_lsn = max(self._seen_lsn, batch[-1].lsn)
         if transactions and self._clock() * 1e6 - transactions[-1].committed_at > _STALE_MICROSECONDS:
-            self._look_at_published()
+            self._published.look(self._position.lsn)
         repairs = asked(transactions, self._models, self._born or 0, self._refused_request)
         for wake in woken(transactions, self._models, self._refused_request):
             self._step.feeds.wake(*wake)
@@ -249,7 +245,7 @@ class Worker:
         if not transactions:
             return
         with self._metrics.phase_seconds.labels(phase="maintain").time():
-            silent = self._silent(transactions[-1].lsn)
+            silent = self._published.silent(transactions[-1].lsn)
             touched = self._step.take(transactions, repairs, since=since, silent=silent)
         for transaction in transactions:
             transaction.changes.close()
@@ -300,7 +296,7 @@ class Worker:
 
     def _loud(self, lsn: int, touched: dict[str, int]) -> list[ModelProgram]:
         """The read models that this batch writes."""
-        silent = self._silent(lsn)
+        silent = self._published.silent(lsn)
         return [m for m in self._program.models if touched[m.model.name] and m.model.name not in silent]
 
     def _commit(self) -> None:
@@ -324,7 +320,7 @@ class Worker:
         for transaction in transactions:
             self._metrics.commit_to_written.observe(max(0.0, now - transaction.committed_at / 1e6))
         # What was caught up silently was written, and traced, by who published it.
-        trace_writes((t for t in transactions if len(self._silent(t.lsn)) < len(self._models)), now)
+        trace_writes((t for t in transactions if len(self._published.silent(t.lsn)) < len(self._models)), now)
         with self._metrics.phase_seconds.labels(phase="commit").time():
             write_position(self._connection, position)
             self._connection.execute("COMMIT")
@@ -335,7 +331,7 @@ class Worker:
         self._publish(position, heartbeat_at=last.at if isinstance(last, Heartbeat) else None)
         self._announce(position.lsn)
         self._log.commit(position.offset)
-        self._upkeep.committed(position, self._silent(position.lsn))
+        self._upkeep.committed(position, self._published.silent(position.lsn))
 
     def _roll_back(self) -> None:
         """Back to the last COMMIT; what was written meanwhile is written again after the next start."""
@@ -355,49 +351,12 @@ class Worker:
 
     # -- positions ----------------------------------------------------------------------------------------------------
 
-    def _silent(self, lsn: int) -> set[str]:
-        """The read models of which nothing is written at a position."""
-        return {name for name, until in self._silent_until.items() if lsn <= until}
-
-    def _look_at_published(self) -> None:
-        """Learn how far each read model is already written; raises WorkerError when another epoch wrote it."""
-        now = time.monotonic()
-        if self._looked_at and now - self._looked_at < _LOOK_AGAIN_SECONDS:
-            return
-        self._looked_at = now
-        target = self._target
-        published = self._writer.read_positions(keyspace=target.keyspace, projection=target.projection)
-        for model in self._program.models:
-            name = model.model.name
-            seen = published.get(name)
-            if seen is None:
-                continue
-            if seen.epoch != target.epoch:
-                raise WorkerError(
-                    f"read model {name} was written in epoch {seen.epoch}, this worker's is {target.epoch}: a new source history is a"
-                    " new table; run `projector reset` for it, or set projector.epoch back"
-                )
-            if seen.lsn > self._position.lsn:
-                self._silent_until[name] = seen.lsn
-
-    def _check_snapshot(self, transactions: list[Transaction]) -> None:
-        """A snapshot that begins a replica must not lie past what is published: deletes in between would be unknown."""
-        if self._position.applied_lsn or not transactions or self._uncommitted:
-            return
-        begin = transactions[0].lsn
-        for name, published in self._silent_until.items():
-            if 0 < published < begin:
-                raise WorkerError(
-                    f"read model {name} is written up to LSN {published}, and the log begins at {begin}: rows deleted in between"
-                    " can't be known. Run `projector reset` for it, so that it is filled anew"
-                )
-
     def _publish(self, position: Position, heartbeat_at: int | None) -> None:
         deferred = self._step.deferred
         self._coverage.publish(
             position.lsn,
             heartbeat_at if heartbeat_at is not None else position.committed_at,
-            {name for name, lsn in self._silent_until.items() if position.lsn < lsn},
+            {name for name, lsn in self._published.ahead.items() if position.lsn < lsn},
             deferred.progress() if deferred.any or self._coverage.put_aside else {},
         )
 

@@ -1,0 +1,67 @@
+"""How far read models are written already, by whoever it was: a lost volume's worker, a second one, this one.
+
+A read model whose published position is ahead of the replica is caught up silently: up to there nothing is written for it.
+Promised: a position of another epoch, and a snapshot that would hide deletes, stop the worker with what to do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from projector.cassandra.write import Writer
+from projector.coverage import Target
+
+_LOOK_AGAIN_SECONDS = 30.0
+
+
+class WorkerError(RuntimeError):
+    """The worker can't go on exactly; the message says why and what to do."""
+
+
+class Published:
+    """The positions that were published ahead of one worker. ahead: LSN by read model, as far as is known."""
+
+    def __init__(self, writer: Writer, target: Target, models: Iterable[str]) -> None:
+        self._writer = writer
+        self._target = target
+        self._models = tuple(models)
+        self._looked_at = 0.0
+        self.ahead: dict[str, int] = {}
+
+    def silent(self, lsn: int) -> set[str]:
+        """The read models of which nothing is written at a position."""
+        return {name for name, until in self.ahead.items() if lsn <= until}
+
+    def parts(self, last: int, lsn: int) -> bool:
+        """Whether a published position lies between two that follow each other: a batch must end there."""
+        return any(last <= bound < lsn for bound in self.ahead.values())
+
+    def look(self, reached: int) -> None:
+        """Learn what is published ahead of a position, now and then; raises WorkerError when another epoch wrote it."""
+        now = time.monotonic()
+        if self._looked_at and now - self._looked_at < _LOOK_AGAIN_SECONDS:
+            return
+        self._looked_at = now
+        target = self._target
+        found = self._writer.read_positions(keyspace=target.keyspace, projection=target.projection)
+        for name in self._models:
+            seen = found.get(name)
+            if seen is None:
+                continue
+            if seen.epoch != target.epoch:
+                raise WorkerError(
+                    f"read model {name} was written in epoch {seen.epoch}, this worker's is {target.epoch}: a new source history is a"
+                    " new table; run `projector reset` for it, or set projector.epoch back"
+                )
+            if seen.lsn > reached:
+                self.ahead[name] = seen.lsn
+
+    def check_snapshot(self, begin: int) -> None:
+        """A snapshot that begins a replica must not lie past what is published: deletes in between would be unknown."""
+        for name, until in self.ahead.items():
+            if 0 < until < begin:
+                raise WorkerError(
+                    f"read model {name} is written up to LSN {until}, and the log begins at {begin}: rows deleted in between"
+                    " can't be known. Run `projector reset` for it, so that it is filled anew"
+                )
