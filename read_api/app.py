@@ -147,10 +147,7 @@ class ReadApi:
         preferences = parse_preferences(scope["headers"])
         if preferences.token is not None:
             request = request.with_token(preferences.token)
-        bound = self.service.wait_seconds
-        if preferences.wait is not None:
-            bound = min(bound, preferences.wait)
-        return request, bound
+        return request, reader.bound(self.service.wait_seconds, preferences.wait)
 
 
 async def _send(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:

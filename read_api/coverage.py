@@ -31,16 +31,20 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 @dataclass(frozen=True, kw_only=True)
 class Declared:
-    """What a read model promises of its age. staleness_s: seconds, None for nothing. tables: what it is made of."""
+    """What a read model promises of its age.
+
+    staleness_s: seconds, None for nothing. tables: what it is made of. budgeted: whether it has columns that may be late.
+    """
 
     staleness_s: float | None
     tables: frozenset[str]
+    budgeted: bool = False
 
     @classmethod
     def of(cls, model: ReadModel) -> Declared:
         """That of a declaration."""
         staleness = model.staleness.total_seconds() if model.staleness is not None else None
-        return cls(staleness_s=staleness, tables=source_tables(model))
+        return cls(staleness_s=staleness, tables=source_tables(model), budgeted=bool(model.budgets))
 
     def broken(self, lag_s: float | None) -> bool:
         """Whether rows of this lag are older than declared; None is the lag of what was never filled."""

@@ -90,6 +90,7 @@ class _Answer:
 
 _encode = msgspec.json.Encoder().encode
 _BEGINNING = Page(covered=Lsn(0))
+_BUDGETED_S = 0.1  # several times the lag of a read model that no budget holds back
 
 
 class Reader:
@@ -131,6 +132,15 @@ class Reader:
             self._also = (route.bucket.index.name,)
             index = cassandra_table(route.bucket.index, route.table.keyspace)
             self._walk = BucketWalk(store, route.table, route.bucket, index)
+
+    def bound(self, most: float, preferred: float | None) -> float:
+        """Seconds that a request waits for its token: `most`, or less when its caller prefers that.
+
+        A column's budget holds a position back for seconds on end: when Postgres can answer, it is asked soon.
+        """
+        if preferred is None and self._declared.budgeted and self._fallback is not None:
+            preferred = _BUDGETED_S
+        return most if preferred is None else min(most, preferred)
 
     async def read(self, request: ReadRequest, bound: float) -> Reply:
         """The reply to a request, waiting at most `bound` seconds for its token; raises ProblemError."""

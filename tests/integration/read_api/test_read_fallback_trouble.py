@@ -19,6 +19,7 @@ from command_api.process.consistency import ConsistencyToken
 from command_api.process.settings import Postgres, Settings
 from projections import READ_MODELS
 from projections.people import USER_PROFILE
+from projections.posts import POST_BY_ID
 from read_api.app import ReadApi as Application
 from tests.integration.read_api.proxy import Proxy
 from tests.integration.read_api.stand import Get, Place, refusal, serving
@@ -95,6 +96,22 @@ def test_a_token_that_is_not_covered_is_answered_by_postgres(place: Place, postg
             place.cover(USER_PROFILE, int(Lsn.parse(token)))
             covered = await get(PATH, headers={"Consistency-Token": token})
             assert covered.json()["source"] == "read-model"
+
+    asyncio.run(check())
+
+
+def test_what_a_columns_budget_holds_back_is_asked_of_postgres_soon(
+    place: Place, postgres: Postgres, token: str
+) -> None:
+    async def check() -> None:
+        async with serving(behind(place, postgres, wait_ms=60_000), READ_MODELS) as get, asyncio.timeout(20):
+            path, with_token = f"/read/post_by_id/{USER}", {"Consistency-Token": token}
+            assert from_postgres(await get(path, headers=with_token))["rows"] == []
+            preferring = asyncio.create_task(get(path, headers=with_token | {"Prefer": "wait=30"}))
+            done, _ = await asyncio.wait([preferring], timeout=1)
+            assert not done, "a caller who prefers to wait does"
+            place.cover(POST_BY_ID, int(Lsn.parse(token)))
+            assert (await preferring).json()["source"] == "read-model"
 
     asyncio.run(check())
 
