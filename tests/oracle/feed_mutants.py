@@ -18,7 +18,7 @@ from projector.replica.images import _TableImages
 from tests.oracle.feed_views import HOT, Feed
 from tests.oracle.feeds import difference
 from tests.oracle.postgres import Reference
-from tests.oracle.simulation import Models, Rules
+from tests.oracle.world import Models, Rules
 
 Break = Callable[[pytest.MonkeyPatch], None]
 

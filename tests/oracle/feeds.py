@@ -18,8 +18,9 @@ from tests.oracle.feed_views import Feed
 from tests.oracle.history import Commit, history
 from tests.oracle.log import disturbed
 from tests.oracle.postgres import Reference, Rows
-from tests.oracle.simulation import Models, Rules, World, run
+from tests.oracle.simulation import run
 from tests.oracle.trims import Place, in_order
+from tests.oracle.world import Models, Rules, World
 
 DESIGN = Rules()
 _END: Place = (1 << 60,)

@@ -29,7 +29,8 @@ from tests.oracle import views
 from tests.oracle.history import Commit
 from tests.oracle.postgres import Reference
 from tests.oracle.schema import TABLES
-from tests.oracle.simulation import Models, Rules, difference
+from tests.oracle.simulation import difference
+from tests.oracle.world import Models, Rules
 
 Keep = Callable[[ModelProgram, TouchStatement], bool]
 _SOURCE = re.compile(r'(main|temp)\."(?:images of )?([^"]+)"\)? AS o(\d+)')

@@ -19,8 +19,8 @@ from projector.feeds.inactive import Inactive
 from projector.feeds.policy import Row, SideWrite
 from tests.oracle.feed_mutants import Mutant
 from tests.oracle.feed_views import ACTIVE, joined, of_edges
-from tests.oracle.simulation import Rules
 from tests.oracle.trims import trims
+from tests.oracle.world import Rules
 
 CAPPED = tuple(
     shape(threshold, 0.9, cap=cap)

@@ -18,8 +18,9 @@ from projections.read_model import ReadModel
 from projector.replica import images
 from tests.oracle.lives import LEAST, LIVES
 from tests.oracle.postgres import Reference
-from tests.oracle.simulation import Models, difference
+from tests.oracle.simulation import difference
 from tests.oracle.views import APPLICATION, MODELS, VIEWS
+from tests.oracle.world import Models
 
 RUNS = 180 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))

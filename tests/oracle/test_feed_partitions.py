@@ -22,7 +22,7 @@ from tests.oracle.feed_views import TABLES, models_of
 from tests.oracle.feeds import difference
 from tests.oracle.partition_mutants import BOTH, CAPPED, FLIPPING, MUTANTS, SKIPPING, TRIMMED, UNBROKEN
 from tests.oracle.postgres import Reference
-from tests.oracle.simulation import Models
+from tests.oracle.world import Models
 
 RUNS = 15 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))

@@ -19,7 +19,7 @@ from tests.oracle.feed_mutants import MUTANTS, UNBROKEN, Mutant, failures
 from tests.oracle.feed_views import FEEDS, HOT
 from tests.oracle.feeds import difference
 from tests.oracle.postgres import Reference
-from tests.oracle.simulation import Models
+from tests.oracle.world import Models
 
 RUNS = 40 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))

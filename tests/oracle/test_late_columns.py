@@ -19,8 +19,9 @@ from projector.compile.program import compile_models
 from tests.oracle.feed_views import FEEDS, Feed
 from tests.oracle.feeds import difference as merged_difference
 from tests.oracle.postgres import Reference
-from tests.oracle.simulation import Models, Rules, difference
+from tests.oracle.simulation import difference
 from tests.oracle.views import APPLICATION, MODELS
+from tests.oracle.world import Models, Rules
 
 RUNS = 40 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))

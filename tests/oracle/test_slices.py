@@ -15,8 +15,9 @@ from projections.read_model import ReadModel
 from projector.compile.program import compile_models
 from projector.replica.deferred import Deferred
 from tests.oracle.postgres import Reference
-from tests.oracle.simulation import Models, Rules, difference
+from tests.oracle.simulation import difference
 from tests.oracle.views import APPLICATION, MODELS
+from tests.oracle.world import Models, Rules
 
 RUNS = 60 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))

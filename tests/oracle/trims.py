@@ -15,7 +15,7 @@ from typing import Any
 from projector.apply.step import Step
 from projector.feeds.cap import Trim, Trimmed, trim_at
 from projector.replica.schema import Position
-from tests.oracle.simulation import World
+from tests.oracle.world import World
 
 Key = tuple[Any, ...]
 Place = tuple[Any, ...]
