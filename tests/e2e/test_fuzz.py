@@ -38,7 +38,7 @@ from tests.unit.access.tokens import AUTH, bearer, token
 SECONDS = float(os.environ.get("LOCKSTEP_FUZZ_SECONDS", "25"))
 EXAMPLES = {GenerationMode.POSITIVE: 6, GenerationMode.NEGATIVE: 4}
 SEED = int(os.environ.get("LOCKSTEP_FUZZ_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
-HEADERS = bearer(token("read:*:any command:*:any metrics"))
+HEADERS = bearer(token("read:*:any command:*:any metrics", exp=int(time.time()) + 24 * 3_600))  # of the whole session
 CHECKS = [
     status_code_conformance,
     content_type_conformance,
