@@ -36,7 +36,7 @@ status: $(MADE) ## what is running, and where
 	@$(BIN)/python -m deploy.local status $(ARGS)
 
 test: check ## check, then every test on real servers of its own
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m tests --workers $(WORKERS) $(ARGS)
 
 # Containers are begun by the first test that asks for servers: its own time-out must not count that.
 test-containers: $(MADE) ## the whole path's tests on PostgreSQL, Kafka and Cassandra in containers (deploy/README.md); TESTS chooses

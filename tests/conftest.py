@@ -50,6 +50,9 @@ def on_containers() -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The one marker."""
+    config.addinivalue_line(
+        "markers", "alone: judges time under faults and load of its own; nothing else is run beside it"
+    )
     config.addinivalue_line("markers", "embedded(why): needs servers of the embedded stack; left out on containers")
 
 
