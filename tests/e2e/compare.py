@@ -62,12 +62,15 @@ def wait_covered(
 ) -> None:
     """Wait until every read model covers a position; fails at once when a process has ended."""
 
+    def behind() -> dict[str, int]:
+        found = positions(session, keyspace, projection)
+        return {model.name: there for model in models if (there := found.get(model.name, -1)) < lsn}
+
     def covered() -> bool:
         pipeline.check()
-        found = positions(session, keyspace, projection)
-        return all(found.get(model.name, -1) >= lsn for model in models)
+        return not behind()
 
-    wait_for(f"every read model covers {lsn}", covered, seconds, pipeline.logs)
+    wait_for(f"every read model covers {lsn}", covered, seconds, lambda: f"behind: {behind()}\n{pipeline.logs()}")
 
 
 def in_postgres(conninfo: str, model: ReadModel) -> Rows:
