@@ -185,21 +185,22 @@ def test_kafka_away_for_a_minute_loses_and_doubles_nothing(
         port = free.getsockname()[1]
     relay = pipeline.start("relay", settings=pipeline.with_settings(relay={"metrics_port": port}))
     retained: list[float] = []
-    with pipeline.running("projector"), load.running(pipeline, Random(seed)) as running:
-        running.wait_for_reads(20, seconds=60)
-        os.kill(kafka.pid, signal.SIGSTOP)
-        try:
-            back = time.monotonic() + 60
-            while time.monotonic() < back:
-                assert relay.status is None, relay.tail()
-                retained.append(_metric(port, "relay_slot_retained_bytes"))
-                time.sleep(1)  # samples over the minute, which is the deadline
-        finally:
-            os.kill(kafka.pid, signal.SIGCONT)
-        running.wait_for_reads(20, seconds=90)
+    with pipeline.running("projector"):
+        with load.running(pipeline, Random(seed)) as running:
+            running.wait_for_reads(20, seconds=60)
+            os.kill(kafka.pid, signal.SIGSTOP)
+            try:
+                back = time.monotonic() + 60
+                while time.monotonic() < back:
+                    assert relay.status is None, relay.tail()
+                    retained.append(_metric(port, "relay_slot_retained_bytes"))
+                    time.sleep(1)  # samples over the minute, which is the deadline
+            finally:
+                os.kill(kafka.pid, signal.SIGCONT)
+            running.wait_for_reads(20, seconds=90)
+        _settle(pipeline, cassandra_session, f"seed {seed}, after the minute")
     third = len(retained) // 3
     assert max(retained[:third]) < max(retained[third : 2 * third]) < max(retained[2 * third :]), retained
-    _settle(pipeline, cassandra_session, f"seed {seed}, after the minute")
     running.assert_honest(f"seed {seed}", verified=40)
     wait_for(
         "the WAL is let go", lambda: _metric(port, "relay_slot_retained_bytes") < max(retained) / 2, 60, relay.tail
