@@ -57,8 +57,10 @@ def configuration(*, data: Path, port: int, controller_port: int, more: Mapping[
 
 
 def cluster_id() -> str:
-    """A new one, in Kafka's own spelling of a UUID."""
-    return urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    """A new one, in Kafka's own spelling of a UUID; as those of Kafka, none that its command line takes for an option."""
+    while (text := urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
+        pass
+    return text
 
 
 def answers(port: int, client: Mapping[str, Any] | None = None) -> bool:

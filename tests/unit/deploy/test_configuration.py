@@ -108,3 +108,7 @@ def test_the_plan_starts_servers_then_set_up_then_processes(tmp_path: Path) -> N
 def test_who_may_pass_through_a_folder(mode: int, owner: int, group: int, expected: bool) -> None:
     account = Account(name="postgres", uid=101, gid=104)
     assert folders.searchable(mode, owner, group, account) is expected
+
+
+def test_no_cluster_id_looks_like_an_option() -> None:
+    assert not [text for text in (kafka.cluster_id() for _ in range(3_000)) if text.startswith("-")]
