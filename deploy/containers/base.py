@@ -36,7 +36,7 @@ def make() -> bool:
         return False
     with tempfile.TemporaryDirectory(prefix="lockstep-base-", dir="/var/tmp") as folder:
         root = Path(folder) / "root"
-        argv = ("debootstrap", "--variant=minbase", f"--include={','.join(INCLUDED)}", RELEASE, root, packages.MIRROR)
+        argv = ("debootstrap", "--variant=minbase", f"--include={','.join(INCLUDED)}", RELEASE, root, packages.mirror())
         run(argv, hint="debootstrap needs root and Debian's archive")
         machine = Path("/") / BUNDLE
         if machine.exists():

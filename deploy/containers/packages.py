@@ -16,7 +16,6 @@ from deploy.containers.errors import NoEngineError
 from deploy.containers.run import run
 
 PROGRAMS: Final = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "debootstrap": "debootstrap"}
-MIRROR: Final = "http://deb.debian.org/debian"  # apt and debootstrap verify what comes by its signature
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 COMPOSE_RELEASE: Final = "trixie"
 _HINT: Final = "is Debian's archive reachable from here? Otherwise bring a Docker engine and set DOCKER_HOST"
@@ -44,6 +43,25 @@ def install() -> list[str]:
     return wanted
 
 
+def mirror() -> str:
+    """Where this machine's apt has Debian's own packages from. Raises NoEngineError when it names no such place."""
+    # One line a source: "bookworm main http://…"; those of updates and of security have a release with a suffix.
+    told = run(
+        ("apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"),
+        hint=_HINT,
+    )
+    return archive(told)
+
+
+def archive(told: str) -> str:
+    """The first source of a whole release among lines of (release, component, address). Raises NoEngineError."""
+    for line in told.splitlines():
+        release, component, address = line.split(" ", 2)
+        if component == "main" and "-" not in release and "/" not in release:
+            return address
+    raise NoEngineError("apt has no source of Debian's packages", hint="see /etc/apt/sources.list and sources.list.d")
+
+
 def compose_plugin(folder: Path) -> Path:
     """The plugin docker-compose below `folder`, fetched if it is not there. Raises CommandError."""
     plugin = folder / "cli-plugins" / "docker-compose"
@@ -53,7 +71,7 @@ def compose_plugin(folder: Path) -> Path:
     for part in ("lists/partial", "cache/archives/partial"):
         (own / part).mkdir(parents=True, exist_ok=True)
     sources = own / "sources.list"
-    sources.write_text(f"deb [signed-by={KEYRING}] {MIRROR} {COMPOSE_RELEASE} main\n", encoding="utf-8")
+    sources.write_text(f"deb [signed-by={KEYRING}] {mirror()} {COMPOSE_RELEASE} main\n", encoding="utf-8")
     options = (
         f"-oDir::Etc::sourcelist={sources}",
         "-oDir::Etc::sourceparts=/dev/null",
