@@ -15,13 +15,18 @@ GC_GRACE_SECONDS = 864_000
 
 @dataclass(frozen=True, kw_only=True)
 class CassandraTable:
-    """A table: `columns` maps each name to its type, key columns first (partition, clustering), then the others."""
+    """A table: `columns` maps each name to its type, key columns first (partition, clustering), then the others.
+
+    name: what the engine calls it, the read model's. stored: its name in Cassandra, where it is a later generation's
+    (`projections.generations`); empty when it is the same.
+    """
 
     keyspace: str
     name: str
     columns: dict[str, ValueType]
     partition_key: tuple[str, ...]
     clustering: tuple[Clustering, ...]
+    stored: str = ""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -30,8 +35,8 @@ class CassandraTable:
 
     @property
     def qualified(self) -> str:
-        """``"keyspace"."table"``."""
-        return f'"{self.keyspace}"."{self.name}"'
+        """``"keyspace"."table"``, as Cassandra knows it."""
+        return f'"{self.keyspace}"."{self.stored or self.name}"'
 
     @property
     def documents(self) -> dict[str, ValueType]:
@@ -40,7 +45,7 @@ class CassandraTable:
 
     def document_type(self, column: str) -> str:
         """The name of the user-defined type of a document's rows, in the table's keyspace."""
-        return f"{self.name}_{column}"
+        return f"{self.stored or self.name}_{column}"
 
     def cql(self, column: str) -> str:
         """The CQL type of a column.
@@ -95,8 +100,8 @@ class CassandraTable:
         return f"SELECT {names} FROM {self.qualified} WHERE {where}"
 
 
-def cassandra_table(model: ReadModel, keyspace: str) -> CassandraTable:
-    """The table of a read model in a keyspace."""
+def cassandra_table(model: ReadModel, keyspace: str, stored: str = "") -> CassandraTable:
+    """The table of a read model in a keyspace. stored: its name there, of a generation that has one of its own."""
     columns = model.columns
     others = [name for name in columns if name not in model.key]
     return CassandraTable(
@@ -105,6 +110,7 @@ def cassandra_table(model: ReadModel, keyspace: str) -> CassandraTable:
         columns={name: columns[name] for name in (*model.key, *others)},
         partition_key=model.partition_key,
         clustering=model.clustering,
+        stored=stored,
     )
 
 

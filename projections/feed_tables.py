@@ -17,7 +17,7 @@ SHARD = 0
 _INT = ValueType(kind=Kind.INTEGER, bits=32)
 
 
-def hot_authors_table(model: ReadModel, keyspace: str) -> CassandraTable:
+def hot_authors_table(model: ReadModel, keyspace: str, stored: str = "") -> CassandraTable:
     """The table of a feed's hot authors."""
     assert model.fan_out is not None, "a feed"
     return CassandraTable(
@@ -26,10 +26,11 @@ def hot_authors_table(model: ReadModel, keyspace: str) -> CassandraTable:
         columns={"shard": _INT, "author": model.columns[model.fan_out.author]},
         partition_key=("shard",),
         clustering=(Clustering(column="author"),),
+        stored=hot_table(stored) if stored else "",
     )
 
 
-def skipped_readers_table(model: ReadModel, keyspace: str) -> CassandraTable:
+def skipped_readers_table(model: ReadModel, keyspace: str, stored: str = "") -> CassandraTable:
     """The table of readers whose partition of a feed is not whole."""
     (reader,) = model.partition_key
     return CassandraTable(
@@ -38,11 +39,12 @@ def skipped_readers_table(model: ReadModel, keyspace: str) -> CassandraTable:
         columns={"reader": model.columns[reader]},
         partition_key=("reader",),
         clustering=(),
+        stored=skipped_table(stored) if stored else "",
     )
 
 
-def feed_tables(model: ReadModel, keyspace: str) -> tuple[CassandraTable, ...]:
-    """All tables beside a read model's own; none when it is no feed."""
+def feed_tables(model: ReadModel, keyspace: str, stored: str = "") -> tuple[CassandraTable, ...]:
+    """All tables beside a read model's own; none when it is no feed. stored: of the generation that they belong to."""
     if model.fan_out is None:
         return ()
-    return hot_authors_table(model, keyspace), skipped_readers_table(model, keyspace)
+    return hot_authors_table(model, keyspace, stored), skipped_readers_table(model, keyspace, stored)

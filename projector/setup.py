@@ -11,7 +11,9 @@ from command_api.process.logging import get_logger
 from command_api.process.settings import Settings
 from projections.cassandra_table import POSITIONS, cassandra_table, create_positions
 from projections.feed_tables import feed_tables
+from projections.generations import create_registry
 from projections.read_model import ReadModel
+from projector.generations.registry import Registry
 
 _log = get_logger(__name__)
 _TIMEOUT = 60.0
@@ -28,6 +30,7 @@ def statements(settings: Settings, models: tuple[ReadModel, ...]) -> list[str]:
     return [
         f'CREATE KEYSPACE IF NOT EXISTS "{keyspace}" WITH replication = {replication}',
         create_positions(keyspace),
+        create_registry(keyspace),
         *(statement for model in models for statement in cassandra_table(model, keyspace).creation()),
         *(table.create() for model in models for table in feed_tables(model, keyspace)),
     ]
@@ -37,6 +40,11 @@ def set_up(session: Session, settings: Settings, models: tuple[ReadModel, ...]) 
     """Make what is missing; a table or type that is there stays as it is. Raises SetupError."""
     for statement in statements(settings, models):
         _execute(session, statement)
+    registry = Registry(session, keyspace=settings.cassandra.keyspace, projection=settings.projector.projection)
+    known = registry.read()
+    for model in models:
+        if model.name not in known:
+            registry.register(model)
     _log.info("cassandra is set up", keyspace=settings.cassandra.keyspace, tables=[model.name for model in models])
 
 
