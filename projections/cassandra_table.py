@@ -122,10 +122,11 @@ def create_positions(keyspace: str) -> str:
 
     `lsn` is the end LSN up to which the read model covers the log; its write timestamp is made of that LSN, so an
     older position never replaces a newer one. `committed_at` is the commit time (microseconds) of that transaction.
+    `dead_letters` is how many rows the table lacks because Cassandra refused them (`projections.dead_letters`).
     """
     return (
         f'CREATE TABLE IF NOT EXISTS "{keyspace}"."{POSITIONS}" (projection text, read_model text, shard int,'
-        " lsn bigint, epoch int, committed_at bigint, PRIMARY KEY ((projection), read_model, shard))"
+        " lsn bigint, epoch int, committed_at bigint, dead_letters int, PRIMARY KEY ((projection), read_model, shard))"
     )
 
 

@@ -10,6 +10,7 @@ from cassandra.cluster import NoHostAvailable, Session
 from command_api.process.logging import get_logger
 from command_api.process.settings import Settings
 from projections.cassandra_table import POSITIONS, cassandra_table, create_positions
+from projections.dead_letters import COLUMN, create_dead_letters
 from projections.feed_tables import feed_tables
 from projections.generations import create_registry
 from projections.read_model import ReadModel
@@ -30,6 +31,9 @@ def statements(settings: Settings, models: tuple[ReadModel, ...]) -> list[str]:
     return [
         f'CREATE KEYSPACE IF NOT EXISTS "{keyspace}" WITH replication = {replication}',
         create_positions(keyspace),
+        # One that was made before there were dead letters lacks their number.
+        f'ALTER TABLE "{keyspace}"."{POSITIONS}" ADD IF NOT EXISTS {COLUMN} int',
+        create_dead_letters(keyspace),
         create_registry(keyspace),
         *(statement for model in models for statement in cassandra_table(model, keyspace).creation()),
         *(table.create() for model in models for table in feed_tables(model, keyspace)),

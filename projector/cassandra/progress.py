@@ -84,5 +84,5 @@ def read_positions(session: Session, keyspace: str, projection: str, shard: int)
     return {
         row.read_model: Position(lsn=row.lsn, epoch=row.epoch, committed_at=row.committed_at)
         for row in rows
-        if row.shard == shard
+        if row.shard == shard and row.lsn is not None  # a number of dead letters may be there before any position
     }
