@@ -7,8 +7,9 @@ before the oldest of those changes. Positions carry their own LSN as timestamp i
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from projector.cassandra.write import Writer
 from projector.metrics import WorkerMetrics
@@ -17,11 +18,19 @@ from projector.replica.deferred import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where a worker publishes: the keyspace, the projection's name, the epoch of the source history."""
+    """Where a worker publishes: the keyspace, the projection's name, the epoch of the source history.
+
+    tables: by read model, the table in Cassandra that the worker writes, where that is a later generation's.
+    """
 
     keyspace: str
     projection: str
     epoch: int
+    tables: Mapping[str, str] = field(default_factory=dict)
+
+    def table(self, read_model: str) -> str:
+        """The name in Cassandra of a read model's table, whose position it is too."""
+        return self.tables.get(read_model, read_model)
 
 
 class Coverage:
@@ -53,7 +62,11 @@ class Coverage:
         target = self._target
         with self._metrics.phase_seconds.labels(phase="publish").time():
             self._writer.publish_positions(
-                covered, at, target.epoch, keyspace=target.keyspace, projection=target.projection
+                {target.table(name): lsn for name, lsn in covered.items()},
+                at,
+                target.epoch,
+                keyspace=target.keyspace,
+                projection=target.projection,
             )
         for name, lsn in covered.items():
             self._metrics.covered_lsn.labels(name).set(lsn)

@@ -22,11 +22,14 @@ from projector.replica.schema import Position
 MOST = 32  # partitions of a feed after one commit
 
 
-def trimmers(writer: Writer, keyspace: str, models: tuple[ReadModel, ...]) -> Trimmers:
+def trimmers(writer: Writer, target: Target, models: tuple[ReadModel, ...]) -> Trimmers:
     """One for each feed with a cap. Half of the slack is left alone: a tombstone is to take many rows."""
     return {
         m.name: Trimmer(
-            writer.session, cassandra_table(m, keyspace), keep=m.fan_out.cap, spare=slack_of(m.fan_out.cap) // 2
+            writer.session,
+            cassandra_table(m, target.keyspace, target.table(m.name)),
+            keep=m.fan_out.cap,
+            spare=slack_of(m.fan_out.cap) // 2,
         )
         for m in models
         if m.fan_out is not None and m.fan_out.cap is not None
@@ -49,7 +52,7 @@ class FeedUpkeep:
         self._step = step
         self._epoch = target.epoch
         self._metrics = metrics
-        self._trimmers = trimmers(writer, target.keyspace, models)
+        self._trimmers = trimmers(writer, target, models)
         for name, hot in step.feeds.hot.items():
             metrics.hot_authors.labels(name).set(hot.number())
             metrics.feed_flips_under_way.labels(name).set(len(hot.under_way()))

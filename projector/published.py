@@ -46,7 +46,7 @@ class Published:
         target = self._target
         found = self._writer.read_positions(keyspace=target.keyspace, projection=target.projection)
         for name in self._models:
-            seen = found.get(name)
+            seen = found.get(target.table(name))
             if seen is None:
                 continue
             if seen.epoch != target.epoch:

@@ -55,6 +55,7 @@ class Trimmer:
                 columns={partition: table.columns[partition]},
                 partition_key=(partition,),
                 clustering=(),
+                stored=table.stored,
             )
         )
         self._read: PreparedStatement | None = None

@@ -47,11 +47,15 @@ class Told:
 class Feed:
     """What verification knows of one feed."""
 
-    def __init__(self, session: Session, model: ReadModel, keyspace: str) -> None:
+    def __init__(self, session: Session, model: ReadModel, keyspace: str, stored: str = "") -> None:
+        """stored: the name in Cassandra of the generation's table."""
         assert model.fan_out is not None, "a feed"
         self._session = session
         self._model = model
-        self._keyspace = keyspace
+        self._hot, self._marks = (
+            hot_authors_table(model, keyspace, stored),
+            skipped_readers_table(model, keyspace, stored),
+        )
         self._cap = model.fan_out.cap
         self._author = model.fan_out.author
         columns = Selection(model).columns
@@ -59,8 +63,7 @@ class Feed:
 
     def told(self) -> Told:
         """What readers are told now. Raises TableError."""
-        hot, marked = hot_authors_table(self._model, self._keyspace), skipped_readers_table(self._model, self._keyspace)
-        return Told(hot=self._column(hot, "author"), marked=self._column(marked, "reader"))
+        return Told(hot=self._column(self._hot, "author"), marked=self._column(self._marks, "reader"))
 
     def copies(self, told: Told) -> Selection:
         """Every entry that may have a copy."""

@@ -34,8 +34,15 @@ class Options:
     wait_s: float = 120.0
 
 
-def verify(model: ReadModel, settings: Settings, session: Session, options: Options, progress: Progress) -> Report:
-    """Compare a read model with its SQL. Raises VerifyError, CassandraError, LogUnavailableError."""
+def verify(
+    model: ReadModel,
+    settings: Settings,
+    session: Session,
+    options: Options,
+    progress: Progress,
+    stored: str = "",
+) -> Report:
+    """Compare a read model with its SQL. stored: the table in Cassandra, of another generation than the first. Raises VerifyError, CassandraError, LogUnavailableError."""
     began = time.monotonic()
     model = maintained(model)
     conninfo = settings.postgres.verifier or settings.postgres.relay
@@ -47,8 +54,9 @@ def verify(model: ReadModel, settings: Settings, session: Session, options: Opti
         keyspace=settings.cassandra.keyspace,
         projection=settings.projector.projection,
         columns=selection.columns,
+        stored=stored,
     )
-    feed = Feed(session, model, settings.cassandra.keyspace) if model.fan_out is not None else None
+    feed = Feed(session, model, settings.cassandra.keyspace, stored) if model.fan_out is not None else None
     comparison = Comparison(model, source, table, selection, wait_s=options.wait_s, progress=progress, feed=feed)
     parts = sample(options.percent, options.seed)
     with Ledger() as ledger:

@@ -40,11 +40,19 @@ class Table:
     """One read model's table. columns: those that are compared, in the table's order."""
 
     def __init__(
-        self, session: Session, model: ReadModel, *, keyspace: str, projection: str, columns: Sequence[str]
+        self,
+        session: Session,
+        model: ReadModel,
+        *,
+        keyspace: str,
+        projection: str,
+        columns: Sequence[str],
+        stored: str = "",
     ) -> None:
+        """stored: the name in Cassandra of the generation's table."""
         self._session = session
         self._model = model
-        self._table: CassandraTable = cassandra_table(model, keyspace)
+        self._table: CassandraTable = cassandra_table(model, keyspace, stored)
         self._keyspace, self._projection = keyspace, projection
         self._width = len(self._table.key)
         names = ", ".join(f'"{name}"' for name in columns)
@@ -113,7 +121,9 @@ class Table:
         """
         until, pause = time.monotonic() + seconds, _POLL_FIRST
         while True:
-            position = read_positions(self._session, self._keyspace, self._projection, 0).get(self._model.name)
+            position = read_positions(self._session, self._keyspace, self._projection, 0).get(
+                self._table.stored or self._model.name
+            )
             if position is not None and position.lsn >= lsn:
                 return position.epoch
             waiting(position.lsn if position else 0)
