@@ -1,4 +1,4 @@
-"""The relay's commands: ``relay setup``, ``run``, ``status``, ``snapshot`` (or ``python -m command_api.relay …``)."""
+"""The relay's commands: ``relay setup``, ``run``, ``status``, ``snapshot``, ``heartbeats`` (or ``python -m command_api.relay …``)."""
 
 from __future__ import annotations
 
@@ -95,6 +95,24 @@ def run(
         for part in (server, sampler):
             if part is not None:
                 part.close()
+
+
+@app.command()
+def heartbeats() -> None:
+    """Beside a Debezium connector that runs in the relay's place: let positions come into the log while nothing happens.
+
+    Until SIGTERM or Ctrl-C. Exits with 1 and the reason when the log can't be continued from the slot, or the slot is lost.
+
+    Example: relay heartbeats
+    """
+    from command_api.relay.heartbeats import run as run_heartbeats
+
+    settings, stop = Settings(), threading.Event()
+    stop_on_signals(stop, settings.process.stop_s)
+    try:
+        run_heartbeats(settings, stop)
+    except RelayError as error:
+        _fail(error)
 
 
 @app.command()

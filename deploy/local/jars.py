@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 LOCK_FILE = Path(__file__).with_name("jars.lock")
+SERVERS = ("kafka", "cassandra")
+"""What a stack starts; the lock's other sections are for those who start more."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -75,6 +77,7 @@ def render(servers: dict[str, Iterable[Jar]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def locked() -> dict[str, tuple[Jar, ...]]:
-    """What this tree's lock file holds."""
-    return parse(LOCK_FILE.read_text(encoding="utf-8"))
+def locked(*servers: str) -> dict[str, tuple[Jar, ...]]:
+    """What this tree's lock file holds of these servers; of those of a stack when none is named."""
+    every = parse(LOCK_FILE.read_text(encoding="utf-8"))
+    return {server: every[server] for server in servers or SERVERS}

@@ -16,6 +16,11 @@ from deploy.local import jars, repository
 ROOTS = {
     "kafka": ("org.apache.kafka:kafka_2.13:4.1.1!", "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3!"),
     "cassandra": ("org.apache.cassandra:cassandra-all:5.0.6!",),
+    "connect": (
+        "org.apache.kafka:connect-runtime:4.1.1!",
+        "io.debezium:debezium-connector-postgres:3.4.3.Final!",
+        "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3!",
+    ),
 }
 LEFT_OUT_SCOPES = frozenset({"test", "provided", "system"})
 LEFT_OUT_CLASSIFIERS = ("windows", "riscv64")  # native libraries for platforms that have no wheel of PostgreSQL here

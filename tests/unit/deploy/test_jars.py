@@ -29,13 +29,19 @@ def test_a_line_that_cannot_be_read_is_named(line: str) -> None:
 
 
 def test_the_trees_lock_holds_one_version_of_each_artifact() -> None:
-    for server, locked in jars.locked().items():
+    every = jars.locked("kafka", "cassandra", "connect")
+    for server, locked in every.items():
         versions: dict[tuple[str, str], set[str]] = {}
         for jar in locked:
             versions.setdefault((jar.group, jar.artifact), set()).add(jar.version)
         assert {name: found for name, found in versions.items() if len(found) > 1} == {}, server
-    kafka = {jar.artifact: jar.version for jar in jars.locked()["kafka"]}
+    kafka, connect = ({jar.artifact: jar.version for jar in every[server]} for server in ("kafka", "connect"))
     assert kafka["kafka-clients"] == kafka["kafka_2.13"] == "4.1.1"
+    assert connect["kafka-clients"] == connect["connect-runtime"] == "4.1.1"
+
+
+def test_a_stack_needs_the_jars_of_its_own_servers_alone() -> None:
+    assert set(jars.locked()) == {"kafka", "cassandra"}
 
 
 def test_a_mirror_of_central_is_found_and_another_is_not() -> None:
