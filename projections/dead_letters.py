@@ -49,5 +49,7 @@ def path_columns(model: ReadModel) -> tuple[str, ...]:
 
 def select_marks(keyspace: str, marker: str = "?", *, of_partition: bool = False) -> str:
     """SELECT of a table's marks (its markers: projection, read model), or of those of one partition (and its digest)."""
-    where = f"projection = {marker} AND read_model = {marker}" + (f' AND "partition" = {marker}' if of_partition else "")
+    where = f"projection = {marker} AND read_model = {marker}" + (
+        f' AND "partition" = {marker}' if of_partition else ""
+    )
     return f'SELECT "partition", "row", key, reason, lsn, since FROM "{keyspace}"."{DEAD_LETTERS}" WHERE {where}'

@@ -64,13 +64,22 @@ class RowEncoder:
             try:
                 _run(encode, b"", width, (row,))
             except ValueError as error:
-                refused.append((index, self.refused(row, self._reason(row, width, error))))
+                keyed = not keys_only and not self._refuses(self._keys, tuple(row[: len(self.table.key)]))
+                refused.append((index, self.refused(row, self._reason(row, width, error), keyed=keyed)))
         return refused
 
-    def refused(self, row: Row, reason: str) -> RefusedRow:
+    def refused(self, row: Row, reason: str, *, keyed: bool = True) -> RefusedRow:
         """A refusal of `row` (a whole row or a key)."""
         key = dict(zip(self.table.key, row, strict=False))
-        return RefusedRow(table=f"{self.table.keyspace}.{self.table.name}", key=key, reason=reason)
+        place = f"{self.table.keyspace}.{self.table.stored or self.table.name}"
+        return RefusedRow(table=place, name=self.table.name, key=key, row=tuple(row), reason=reason, keyed=keyed)
+
+    def _refuses(self, encode: _Encode, key: Row) -> bool:
+        try:
+            _run(encode, b"", len(key), (key,))
+        except ValueError:
+            return True
+        return False
 
     def _reason(self, row: Row, width: int, error: ValueError) -> str:
         if len(row) != width:
@@ -83,6 +92,26 @@ class RowEncoder:
         return str(error)
 
 
+def serializer(columns: Sequence[tuple[str, ValueType]]) -> Callable[[Row], list[bytes]]:
+    """Serializes values of these columns one by one, as they stand in an entry; no check of a key.
+
+    What it returns raises ValueError for a value without a form in CQL.
+    """
+    encode = _compile(columns, None)
+
+    def serialize(row: Row) -> list[bytes]:
+        (entry,) = _run(encode, b"", len(columns), (row,))
+        values, at = [], _HEAD_BYTES
+        for _ in columns:
+            end = at + 4 + max(0, int.from_bytes(entry[at : at + 4], "big", signed=True))
+            values.append(entry[at + 4 : end])
+            at = end
+        return values
+
+    return serialize
+
+
+_HEAD_BYTES = 5  # of an entry for a statement without an id
 _Encode = Callable[[bytes, Sequence[Row]], list[bytes]]
 
 

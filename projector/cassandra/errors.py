@@ -43,11 +43,17 @@ class RefusedRow:
     """One row that can't be written.
 
     key: key column to replica value. reason: Cassandra's message, or the check that failed before sending.
+    name: what the engine calls the table. row: its values, or only those of its key. timestamp: that it was to be written with.
+    keyed: whether a row with this key can be in Cassandra at all.
     """
 
     table: str
     key: dict[str, Any]
     reason: str
+    name: str = ""
+    row: tuple[Any, ...] = ()
+    timestamp: int = 0
+    keyed: bool = True
 
     def __str__(self) -> str:
         key = ", ".join(f"{name}={_short(value)}" for name, value in self.key.items())

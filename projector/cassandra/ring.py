@@ -7,6 +7,7 @@ than replicas) `ring_of` says so with None and no token is computed.
 from __future__ import annotations
 
 import struct
+import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from cassandra.cluster import Session
 from cassandra.metadata import Murmur3Token
 from cassandra.policies import HostDistance
 
+_RING_SECONDS = 30.0
 _int = struct.Struct(">i").unpack_from
 _short = struct.Struct(">H").pack
 
@@ -37,6 +39,23 @@ class Ring:
         for index, entry in enumerate(entries):
             groups.setdefault(self.replicas(routing_key(entry, head, width)), []).append(index)
         return groups
+
+
+class Rings:
+    """The rings of keyspaces as a session knows them, looked at again now and then."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: dict[str, tuple[Any, float, Ring | None]] = {}
+
+    def of(self, keyspace: str) -> Ring | None:
+        """As `ring_of`."""
+        # The driver makes another token map when nodes come or go; a keyspace's replication may change without one.
+        seen, now = self._session.cluster.metadata.token_map, time.monotonic()
+        known = self._known.get(keyspace)
+        if known is None or known[0] is not seen or known[1] < now:
+            known = self._known[keyspace] = (seen, now + _RING_SECONDS, ring_of(self._session, keyspace))
+        return known[2]
 
 
 def routing_key(entry: bytes, at: int, width: int) -> bytes:

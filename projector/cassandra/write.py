@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -49,7 +50,7 @@ from projector.cassandra.errors import (
 from projector.cassandra.lanes import Lanes, NoLaneError
 from projector.cassandra.patience import patiently
 from projector.cassandra.progress import Position, position_rows, positions_table, read_positions
-from projector.cassandra.ring import Ring, ring_of
+from projector.cassandra.ring import Rings
 from projector.cassandra.statements import Request, Statement, prepare
 
 _log = get_logger(__name__)
@@ -58,18 +59,18 @@ _LONGEST_PAUSE = 2.0
 _BUSY_PAUSE = 0.001
 _LOOK_AROUND = 0.1  # the longest wait between looks at the stop event
 _LOG_EVERY = 5.0
-_RING_SECONDS = 30.0
 _SERVER_ERRORS = 6  # how often a single row may be answered with "server error" before it counts as refused
 
 
 class Writer:
     """Writes rows of prepared tables. See the module for what is promised.
 
-    rows_per_batch, batch_bytes, partitions_per_batch: bounds of a batch that spans partitions. in_flight: batches under way at once, those that wait for another
-    try included; `upsert` and `delete` block at that bound. request_timeout_s: without an answer for this long, the
-    connection is given up. stop: ends any wait for a Cassandra that fails. on_retry: called with the kind of failure,
-    one of timeout, unavailable, overloaded, connection, no_host, unprepared, server_error, other. on_write: told of what is
-    sent: its table, the rows' entries, where their values begin, and how many are the partition key.
+    rows_per_batch, batch_bytes, partitions_per_batch: bounds of a batch that spans partitions. in_flight: batches under way
+    at once, those that wait for another try included; `upsert` and `delete` block at that bound. request_timeout_s: without
+    an answer for this long, the connection is given up. stop: ends any wait for a Cassandra that fails. on_retry: called
+    with the kind of failure, as `kind_of` names it. on_write: told of what is sent: its table, the rows' entries, where
+    their values begin, and how many are the partition key. on_refused: told of a row that Cassandra can't hold; True when
+    that is seen to, and `drain` need not raise.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Writer:
         stop: threading.Event | None = None,
         on_retry: Callable[[str], None] | None = None,
         on_write: Callable[[str, Sequence[bytes], int, int], None] = lambda _table, _entries, _head, _width: None,
+        on_refused: Callable[[RefusedRow], bool] = lambda _row: False,
     ) -> None:
         self.session = session
         self._lanes = Lanes(session)
@@ -95,6 +97,7 @@ class Writer:
         self._stop = stop or threading.Event()
         self._on_retry = on_retry or (lambda kind: None)
         self._on_write = on_write
+        self._on_refused = on_refused
         self._upserts: dict[str, Statement] = {}
         self._deletes: dict[str, Statement] = {}
         self._sent: dict[int, Request] = {}  # by id(), in the order of sending: the first is the oldest
@@ -106,7 +109,7 @@ class Writer:
         self._said_failing = False
         self._logged: dict[str, float] = {}
         self._unlogged: dict[str, int] = {}
-        self._rings: dict[str, tuple[Any, float, Ring | None]] = {}
+        self._rings = Rings(session)
         self._prepared_at: dict[tuple[Any, str], float] = {}
 
     # -- what a worker calls ------------------------------------------------------------------------------------------
@@ -182,11 +185,11 @@ class Writer:
         try:
             entries = statement.bind(rows)
         except ValueError:
-            rows = self._refuse_unencodable(statement, rows)
+            rows = self._refuse_unencodable(statement, rows, timestamp)
             entries = statement.bind(rows)
         head = 5 + len(statement.prepared.query_id)
         self._on_write(statement.table, entries, head, width)
-        ring = self._ring(statement.encoder.table.keyspace)
+        ring = self._rings.of(statement.encoder.table.keyspace)
         if ring is None:
             self._write_batches(statement, rows, entries, timestamp, ())
         else:
@@ -214,18 +217,19 @@ class Writer:
             turn = (turn + 1) % len(replicas) if replicas else 0
             self._send(request)
 
-    def _ring(self, keyspace: str) -> Ring | None:
-        # The driver makes another token map when nodes come or go; a keyspace's replication may change without one.
-        seen, now = self.session.cluster.metadata.token_map, time.monotonic()
-        known = self._rings.get(keyspace)
-        if known is None or known[0] is not seen or known[1] < now:
-            known = self._rings[keyspace] = (seen, now + _RING_SECONDS, ring_of(self.session, keyspace))
-        return known[2]
-
-    def _refuse_unencodable(self, statement: Statement, rows: Sequence[Row]) -> list[Row]:
+    def _refuse_unencodable(self, statement: Statement, rows: Sequence[Row], timestamp: int) -> list[Row]:
         refusals = dict(statement.encoder.refusals(rows, keys_only=statement.keys_only))
-        self._refused += refusals.values()
+        if not statement.keys_only:  # a key without a form in CQL was never written: nothing is to be deleted
+            for refused in refusals.values():
+                self._refuse(statement, refused, timestamp)
         return [row for index, row in enumerate(rows) if index not in refusals]
+
+    def _refuse(self, statement: Statement, refused: RefusedRow, timestamp: int) -> None:
+        refused = replace(refused, timestamp=timestamp)
+        if statement.keys_only or not self._on_refused(
+            refused
+        ):  # a row that can't be deleted stands there as if it were true
+            self._refused.append(refused)
 
     def _send(self, request: Request) -> None:
         request.attempt += 1
@@ -296,7 +300,8 @@ class Writer:
 
     def _split_or_refuse(self, request: Request, cause: ErrorMessage) -> None:
         if len(request.rows) == 1:
-            self._refused.append(request.statement.encoder.refused(request.rows[0], cause.summary_msg()))
+            statement = request.statement
+            self._refuse(statement, statement.encoder.refused(request.rows[0], cause.summary_msg()), request.timestamp)
             return
         for row, entry in zip(request.rows, request.entries, strict=True):
             single = Request(request.statement, (row,), (entry,), request.timestamp)
