@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from projector.added import AddedColumns
 from projector.cassandra.write import Writer
 from projector.metrics import WorkerMetrics
 from projector.replica.deferred import Progress
@@ -36,7 +37,10 @@ class Target:
 class Coverage:
     """The published positions of a worker's read models. put_aside: by read model, as of the last commit."""
 
-    def __init__(self, writer: Writer, target: Target, metrics: WorkerMetrics, models: tuple[str, ...]) -> None:
+    def __init__(
+        self, writer: Writer, target: Target, metrics: WorkerMetrics, models: tuple[str, ...], added: AddedColumns
+    ) -> None:
+        self._added = added
         self._writer = writer
         self._target = target
         self._metrics = metrics
@@ -62,7 +66,11 @@ class Coverage:
         target = self._target
         with self._metrics.phase_seconds.labels(phase="publish").time():
             self._writer.publish_positions(
-                {target.table(name): lsn for name, lsn in covered.items()},
+                {
+                    position: lsn
+                    for name, lsn in covered.items()
+                    for position in (target.table(name), *self._added.beside(name))
+                },
                 at,
                 target.epoch,
                 keyspace=target.keyspace,

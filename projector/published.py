@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from projector.added import AddedColumns
 from projector.cassandra.write import Writer
 from projector.coverage import Target
 
@@ -22,9 +23,10 @@ class WorkerError(RuntimeError):
 class Published:
     """The positions that were published ahead of one worker. ahead: LSN by read model, as far as is known."""
 
-    def __init__(self, writer: Writer, target: Target, models: Iterable[str]) -> None:
+    def __init__(self, writer: Writer, target: Target, models: Iterable[str], added: AddedColumns) -> None:
         self._writer = writer
         self._target = target
+        self._added = added
         self._models = tuple(models)
         self._looked_at = 0.0
         self.ahead: dict[str, int] = {}
@@ -45,6 +47,7 @@ class Published:
         self._looked_at = now
         target = self._target
         found = self._writer.read_positions(keyspace=target.keyspace, projection=target.projection)
+        self._added.look(found)
         for name in self._models:
             seen = found.get(target.table(name))
             if seen is None:
@@ -54,8 +57,9 @@ class Published:
                     f"read model {name} was written in epoch {seen.epoch}, this worker's is {target.epoch}: a new source history is a"
                     " new table; run `projector reset` for it, or set projector.epoch back"
                 )
-            if seen.lsn > reached:
-                self.ahead[name] = seen.lsn
+            written = self._added.written(name, found)
+            if written > reached:
+                self.ahead[name] = written
 
     def check_snapshot(self, begin: int) -> None:
         """A snapshot that begins a replica must not lie past what is published: deletes in between would be unknown."""

@@ -29,6 +29,7 @@ from prometheus_client import Counter
 
 from command_api.process.logging import get_logger
 from projections.cassandra_table import GC_GRACE_SECONDS, write_timestamp
+from projector.added import AddedColumns
 from projector.apply.consume import Assembler
 from projector.apply.log import LogReader
 from projector.apply.requests import RequestError, asked, woken
@@ -90,7 +91,10 @@ class Worker:
         self._step = Step(connection, program, slices.above)
         self._slices = slices
         self._sliced = False
-        self._coverage = Coverage(writer, target, metrics, tuple(m.model.name for m in program.models))
+        names = tuple(m.model.name for m in program.models)
+        tables = {name: target.table(name) for name in names}
+        self._added = AddedColumns((m.model for m in program.models), tables, self._step.backfills)
+        self._coverage = Coverage(writer, target, metrics, names, self._added)
         self._coverage.put_aside = self._step.deferred.progress()
         self._turn = Turn(slices.share)
         self._truncations = Truncations((m.model for m in program.models), metrics.truncated)
@@ -98,11 +102,11 @@ class Worker:
             connection, self._step, writer, target, metrics, tuple(m.model for m in program.models)
         )
         self._position = read_position(connection)
-        self._published = Published(writer, target, (m.model.name for m in program.models))
+        self._published = Published(writer, target, names, self._added)
         self._uncommitted: list[list[Item]] = []
         self._committed_at = time.perf_counter()
         self._read_to = self._position.offset
-        self._writes_of = dict.fromkeys((m.model.name for m in program.models), 0)
+        self._writes_of = dict.fromkeys(names, 0)
         self._changes = 0
         self._seen_lsn = self._position.lsn
         self._models = {m.model.name: m.model for m in program.models}
@@ -323,7 +327,9 @@ class Worker:
         trace_writes((t for t in transactions if len(self._published.silent(t.lsn)) < len(self._models)), now)
         with self._metrics.phase_seconds.labels(phase="commit").time():
             write_position(self._connection, position)
+            self._added.begin(self._published.silent(position.lsn))
             self._connection.execute("COMMIT")
+        self._added.settle()
         self._uncommitted.clear()
         self._sliced = False
         self._committed_at = time.perf_counter()

@@ -18,6 +18,7 @@ from projector.compile.functions import why_failed
 from projector.compile.names import touched_name
 from projector.compile.program import ModelProgram, Program
 from projector.feeds.feeds import Feeds
+from projector.replica.backfill import Backfills
 from projector.replica.deferred import Deferred, Since
 from projector.replica.groups import GroupError, Groups
 from projector.replica.images import Images
@@ -38,6 +39,7 @@ class Step:
     def __init__(self, connection: sqlite3.Connection, program: Program, most_keys: int = MOST_KEYS) -> None:
         """most_keys: a statement that finds more through a parent's change is put aside."""
         self.deferred = Deferred(connection, program)
+        self.backfills = Backfills(connection, program)
         self._most_keys = most_keys
         self._connection = connection
         self._program = program
@@ -79,9 +81,11 @@ class Step:
         return dict(self._touched)
 
     def slice(self, most: int, silent: Container[str] = ()) -> dict[str, int]:
-        """Touch the next keys of what is put aside: the number by read model. silent: as in `take`."""
+        """Touch the next keys of what is put aside or to be filled: the number by read model. silent: as in `take`."""
         self._clear(silent)
         self._touched |= self.deferred.slice(most)
+        for name, number in self.backfills.work(most, silent):
+            self._touched[name] += number
         for model in self._program.models:
             self._add(model, tuple(self.feeds.work(model.model.name, most)))
         return dict(self._touched)
@@ -89,7 +93,7 @@ class Step:
     @property
     def waiting(self) -> bool:
         """Whether there is something to slice now."""
-        return self.deferred.waiting or self.feeds.waiting
+        return self.deferred.waiting or self.feeds.waiting or bool(self.backfills.open)
 
     def reset(self) -> None:
         """Forget everything of a batch that was rolled back."""
@@ -97,6 +101,7 @@ class Step:
         self._groups.reset()
         self.feeds.reset()
         self.deferred.reread()
+        self.backfills.reread()
         for name in self._touched:
             self._connection.execute(f"DELETE FROM {touched_name(name)}")
             self._touched[name] = 0
