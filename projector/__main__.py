@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import threading
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
@@ -18,43 +17,38 @@ from command_api.process.logging import configure_logging, get_logger
 from command_api.process.probes import Probes
 from command_api.process.settings import Settings
 from command_api.process.stopping import stop_on_signals
-from projections.cassandra_table import cassandra_table
-from projections.feed_tables import feed_tables
-from projections.read_model import DeclarationError, ReadModel
+from projections.read_model import DeclarationError
 from projector.advise.command import advise
 from projector.alerts import Limits, rules_file
-from projector.announce import Announcer
 from projector.apply.consume import LogGapError
-from projector.apply.log import LogReader, LogUnavailableError
-from projector.apply.probe import LogProbe
-from projector.apply.requests import RebuildAskedError
+from projector.apply.log import LogUnavailableError
 from projector.apply.step import MaintenanceError
-from projector.cassandra.errors import CassandraError, WriterStoppedError
+from projector.cassandra.errors import CassandraError
 from projector.cassandra.roles import make, roles
 from projector.cassandra.session import close, connect
-from projector.cassandra.write import Writer
 from projector.compile.catalogue import page
 from projector.compile.errors import CompileError
 from projector.compile.explain import explain as explained
-from projector.compile.program import Program, compile_models
+from projector.compile.program import compile_models
 from projector.configured import ConfigurationError, load_read_models
-from projector.coverage import Target
+from projector.generations.build import build_replica
+from projector.generations.command import generations
+from projector.generations.errors import GenerationError
+from projector.generations.tables import written_now
 from projector.metrics import WorkerMetrics
 from projector.published import WorkerError
 from projector.readiness import Readiness
 from projector.refresh.errors import RefreshError
 from projector.refresh.pseudo_tables import set_up_refresh
 from projector.refresh.serve import refresh_now, refresh_on_schedule
-from projector.replica.schema import ReplicaError, ReplicaMismatchError, open_replica, set_aside
-from projector.replica.schema import explained as explained_error
+from projector.replica.schema import ReplicaError
 from projector.replica.values import ValueFormatError
 from projector.setup import SetupError, set_up, statements
 from projector.setup import reset as reset_models
-from projector.slices import Slices
 from projector.status import status_lines
 from projector.verify.command import verify
 from projector.verify.sampler import sampling
-from projector.worker import Worker
+from projector.work import Work, work
 
 _log = get_logger("projector")
 app = typer.Typer(
@@ -68,6 +62,7 @@ _EXPECTED = (
     CompileError,
     ConfigurationError,
     DeclarationError,
+    GenerationError,
     LogGapError,
     LogRecordError,
     LogUnavailableError,
@@ -249,6 +244,7 @@ def refresh(
 
 app.command()(verify)
 app.command()(advise)
+app.add_typer(generations, name="generations")
 
 
 @app.command()
@@ -268,100 +264,24 @@ def run() -> None:
     _log.info("metrics are served", host=endpoint.metrics_host, port=probes.port)
     try:
         with sampling(settings, models, metrics, stop):
-            _work(settings, program, models, metrics, readiness, stop)
+            work(
+                Work(
+                    settings=settings,
+                    program=program,
+                    models=models,
+                    metrics=metrics,
+                    readiness=readiness,
+                    stop=stop,
+                    tables=lambda session: written_now(session, settings, models),
+                    successor=build_replica(settings),
+                    turned=readiness.turned,
+                )
+            )
     except BaseException:
         metrics.failed()
         raise
     finally:
         probes.close()
-
-
-def _work(
-    settings: Settings,
-    program: Program,
-    models: tuple[ReadModel, ...],
-    metrics: WorkerMetrics,
-    readiness: Readiness,
-    stop: threading.Event,
-) -> None:
-    def retried(kind: str) -> None:
-        metrics.retried(kind)
-        readiness.retried(kind)
-
-    chosen = settings.projector
-    identity = f"{settings.kafka.topic} epoch {chosen.epoch}"
-    connection = _open(chosen.replica, program, identity)
-    log = LogReader(settings.kafka)
-    session = None
-    try:
-        readiness.began("connecting to Cassandra")
-        session = connect(settings.cassandra, stop=stop)
-        readiness.log_answers = LogProbe(settings.kafka).answers
-        announcer = Announcer(settings.kafka, [model.name for model in models])
-        writer = Writer(
-            session,
-            rows_per_batch=chosen.rows_per_batch,
-            batch_bytes=chosen.batch_bytes,
-            partitions_per_batch=chosen.partitions_per_batch,
-            in_flight=chosen.batches_in_flight,
-            stop=stop,
-            on_retry=retried,
-            on_write=announcer.saw,
-        )
-        for model in models:
-            for table in (
-                cassandra_table(model, settings.cassandra.keyspace),
-                *feed_tables(model, settings.cassandra.keyspace),
-            ):
-                writer.prepare(table)
-        readiness.began("looking at the log and at what is published")
-        while True:
-            worker = Worker(
-                connection=connection,
-                program=program,
-                log=log,
-                writer=writer,
-                target=Target(keyspace=settings.cassandra.keyspace, projection=chosen.projection, epoch=chosen.epoch),
-                metrics=metrics,
-                stop=stop,
-                max_batch_changes=chosen.max_batch_changes,
-                announce=announcer.tell,
-                slices=Slices(above=chosen.put_aside_above, keys=chosen.slice_keys, share=chosen.slice_share),
-                turned=readiness.turned,
-            )
-            try:
-                worker.run()
-                break
-            except RebuildAskedError as error:
-                _log.warning("the replica is set aside and built anew", reason=str(error), replica=str(chosen.replica))
-                metrics.rebuilds.inc()
-                connection.close()
-                set_aside(chosen.replica)
-                connection = _open(chosen.replica, program, identity)
-    except sqlite3.Error as error:
-        reason = explained_error(error, chosen.replica)
-        if reason is None:
-            raise
-        raise reason from error
-    except WriterStoppedError as error:
-        _log.warning("stopped before the batch was written", cause=str(error))
-    finally:
-        readiness.began("stopping")
-        if session is not None:
-            close(session)
-        log.close()
-        connection.close()
-
-
-def _open(path: Path, program: Program, identity: str) -> Any:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return open_replica(path, program, identity)
-    except ReplicaMismatchError as error:
-        _log.warning("the replica is rebuilt from the log", cause=str(error))
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
-        return open_replica(path, program, identity)
 
 
 def main() -> None:

@@ -1,0 +1,234 @@
+"""A worker put together and kept at work: its replica, the log, Cassandra, and the tables of the generations that it writes.
+
+`projector run` and `projector generations build` are both this, over different tables and files. A worker that ends because
+a rebuild was asked for, or because it takes over another generation's table, is followed by the next one here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cassandra.cluster import Session
+
+from command_api.process.logging import get_logger
+from command_api.process.settings import Settings
+from projections.read_model import ReadModel
+from projector.announce import Announcer
+from projector.apply.log import LogReader
+from projector.apply.probe import LogProbe
+from projector.apply.requests import RebuildAskedError
+from projector.cassandra.errors import WriterStoppedError
+from projector.cassandra.session import close, connect
+from projector.cassandra.write import Writer
+from projector.compile.program import Program
+from projector.coverage import Target
+from projector.generations.handover import Handover, SwitchedError, behind, note, noted
+from projector.generations.tables import of_generation, registry_of
+from projector.metrics import WorkerMetrics
+from projector.readiness import Readiness
+from projector.replica.schema import (
+    ReplicaError,
+    ReplicaMismatchError,
+    explained,
+    open_replica,
+    set_aside,
+)
+from projector.slices import Slices
+from projector.worker import Worker
+
+_log = get_logger(__name__)
+
+Tables = Mapping[str, str]
+"""By read model, the name in Cassandra of the table that is written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One worker's work.
+
+    tables: which tables to write, asked once Cassandra is there. follows: whether the worker takes over what becomes live.
+    successor: a replica that a build has left for this one to go on with. began: told of the log before the first turn.
+    """
+
+    settings: Settings
+    program: Program
+    models: tuple[ReadModel, ...]
+    metrics: WorkerMetrics
+    readiness: Readiness
+    stop: threading.Event
+    tables: Callable[[Session], Tables]
+    follows: bool = True
+    successor: Path | None = None
+    turned: Callable[[], None] = field(default=lambda: None)
+
+    @property
+    def replica(self) -> Path:
+        """The replica's file."""
+        return self.settings.projector.replica
+
+    @property
+    def identity(self) -> str:
+        """Of the log that the replica is built from."""
+        return f"{self.settings.kafka.topic} epoch {self.settings.projector.epoch}"
+
+
+def work(job: Work) -> None:
+    """Work until stopped. Raises what can't be worked through: the errors of `projector.__main__`'s list."""
+
+    def retried(kind: str) -> None:
+        job.metrics.retried(kind)
+        job.readiness.retried(kind)
+
+    settings, chosen = job.settings, job.settings.projector
+    connection = opened(job)
+    log = LogReader(settings.kafka)
+    session = None
+    try:
+        job.readiness.began("connecting to Cassandra")
+        session = connect(settings.cassandra, stop=job.stop)
+        job.readiness.log_answers = LogProbe(settings.kafka).answers
+        tables = job.tables(session)
+        announcer = Announcer(settings.kafka, [model.name for model in job.models])
+        writer = Writer(
+            session,
+            rows_per_batch=chosen.rows_per_batch,
+            batch_bytes=chosen.batch_bytes,
+            partitions_per_batch=chosen.partitions_per_batch,
+            in_flight=chosen.batches_in_flight,
+            stop=job.stop,
+            on_retry=retried,
+            on_write=announcer.saw,
+        )
+        while True:
+            job.readiness.began("looking at the log and at what is published")
+            connection, tables = _standing_for(job, connection, tables, writer)
+            for model in job.models:
+                for table in of_generation(model, settings.cassandra.keyspace, tables[model.name]):
+                    writer.prepare(table)
+            worker = Worker(
+                connection=connection,
+                program=job.program,
+                log=log,
+                writer=writer,
+                target=Target(
+                    keyspace=settings.cassandra.keyspace,
+                    projection=chosen.projection,
+                    epoch=chosen.epoch,
+                    tables=tables,
+                ),
+                metrics=job.metrics,
+                stop=job.stop,
+                max_batch_changes=chosen.max_batch_changes,
+                announce=announcer.tell,
+                slices=Slices(above=chosen.put_aside_above, keys=chosen.slice_keys, share=chosen.slice_share),
+                turned=_turned(job, connection, tables, session, writer),
+            )
+            try:
+                worker.run()
+                break
+            except RebuildAskedError as error:
+                _log.warning("the replica is set aside and built anew", reason=str(error), replica=str(job.replica))
+                connection = _anew(job, connection)
+            except SwitchedError as error:
+                _log.info("the worker takes over what has become live", tables=error.tables)
+                tables = error.tables
+                connection.close()
+                connection = opened(job)
+    except sqlite3.Error as error:
+        reason = explained(error, job.replica)
+        if reason is None:
+            raise
+        raise reason from error
+    except WriterStoppedError as error:
+        _log.warning("stopped before the batch was written", cause=str(error))
+    finally:
+        job.readiness.began("stopping")
+        if session is not None:
+            close(session)
+        log.close()
+        connection.close()
+
+
+def opened(job: Work) -> sqlite3.Connection:
+    """The replica, opened; made anew, or taken from a build, when it was made for other read models. Raises ReplicaError."""
+    path = job.replica
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return open_replica(path, job.program, job.identity)
+    except ReplicaMismatchError as error:
+        if _succeeded(job):
+            _log.info("the replica of a build takes the place of the one before", replica=str(path))
+        else:
+            _log.warning("the replica is rebuilt from the log", cause=str(error))
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{path}{suffix}").unlink(missing_ok=True)
+        return open_replica(path, job.program, job.identity)
+
+
+def _succeeded(job: Work) -> bool:
+    """Move a build's replica that is just what this worker needs to its place; raises ReplicaError while it is in use."""
+    if job.successor is None or not job.successor.exists():
+        return False
+    try:
+        open_replica(job.successor, job.program, job.identity).close()
+    except ReplicaMismatchError:
+        return False
+    except ReplicaError as error:
+        raise ReplicaError(
+            f"a build has the replica that this worker needs ({error}): stop that build, then start this worker again"
+        ) from error
+    set_aside(job.replica)
+    job.successor.replace(job.replica)
+    return True
+
+
+def _anew(job: Work, connection: sqlite3.Connection) -> sqlite3.Connection:
+    job.metrics.rebuilds.inc()
+    connection.close()
+    set_aside(job.replica)
+    return opened(job)
+
+
+def _standing_for(
+    job: Work, connection: sqlite3.Connection, tables: Tables, writer: Writer
+) -> tuple[sqlite3.Connection, Tables]:
+    """A replica that may stand for these tables: the one that there is, or when it is past one of them a new one."""
+    positions = writer.read_positions(
+        keyspace=job.settings.cassandra.keyspace, projection=job.settings.projector.projection
+    )
+    late = behind(connection, noted(connection, job.models), tables, positions)
+    if late:
+        _log.warning(
+            "the replica is past tables that it has never written: it is set aside and built anew",
+            tables=list(late.values()),
+        )
+        connection = _anew(job, connection)
+        noted(connection, job.models)
+    note(connection, tables)
+    return connection, tables
+
+
+def _turned(
+    job: Work, connection: sqlite3.Connection, tables: Tables, session: Session, writer: Writer
+) -> Callable[[], None]:
+    """What a worker calls at each turn."""
+    if not job.follows:
+        return job.turned
+    keyspace, projection = job.settings.cassandra.keyspace, job.settings.projector.projection
+    handover = Handover(
+        connection,
+        job.models,
+        tables,
+        read=registry_of(session, job.settings).read,
+        positions=lambda: writer.read_positions(keyspace=keyspace, projection=projection),
+    )
+
+    def turned() -> None:
+        job.turned()
+        handover.turned()
+
+    return turned
