@@ -31,6 +31,7 @@ from projector.compile.errors import CompileError
 from projector.compile.explain import explain as explained
 from projector.compile.program import compile_models
 from projector.configured import ConfigurationError, load_read_models
+from projector.dead_letters.errors import DeadLetterError
 from projector.generations.build import build_replica
 from projector.generations.command import generations
 from projector.generations.errors import GenerationError
@@ -61,6 +62,7 @@ _EXPECTED = (
     CassandraError,
     CompileError,
     ConfigurationError,
+    DeadLetterError,
     DeclarationError,
     GenerationError,
     LogGapError,

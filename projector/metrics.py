@@ -151,6 +151,9 @@ class WorkerMetrics:
         self.verified_at = Gauge(
             "projection_verified_timestamp_seconds", "Unix time of the last verification", model, registry=registry
         )
+        self.dead_letters = Gauge(
+            "projection_dead_letters", "Rows that Cassandra refuses: marked, and not written", model, registry=registry
+        )
         self.last_error = Gauge(
             "projection_last_error_timestamp_seconds", "Unix time of the last error", registry=registry
         )

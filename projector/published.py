@@ -39,11 +39,14 @@ class Published:
         """Whether a published position lies between two that follow each other: a batch must end there."""
         return any(last <= bound < lsn for bound in self.ahead.values())
 
-    def look(self, reached: int) -> None:
-        """Learn what is published ahead of a position, now and then; raises WorkerError when another epoch wrote it."""
+    def look(self, reached: int) -> bool:
+        """Learn what is published ahead of a position, now and then: whether it was now.
+
+        Raises WorkerError when another epoch wrote it.
+        """
         now = time.monotonic()
         if self._looked_at and now - self._looked_at < _LOOK_AGAIN_SECONDS:
-            return
+            return False
         self._looked_at = now
         target = self._target
         found = self._writer.read_positions(keyspace=target.keyspace, projection=target.projection)
@@ -60,6 +63,7 @@ class Published:
             written = self._added.written(name, found)
             if written > reached:
                 self.ahead[name] = written
+        return True
 
     def check_snapshot(self, begin: int) -> None:
         """A snapshot that begins a replica must not lie past what is published: deletes in between would be unknown."""

@@ -26,6 +26,10 @@ from projector.cassandra.session import close, connect
 from projector.cassandra.write import Writer
 from projector.compile.program import Program
 from projector.coverage import Target
+from projector.dead_letters.marks import Marks
+from projector.dead_letters.parking import Parking
+from projector.dead_letters.topic import Topic
+from projector.generations.errors import RegistryAwayError
 from projector.generations.handover import Handover, SwitchedError, behind, note, noted
 from projector.generations.tables import of_generation, registry_of
 from projector.metrics import WorkerMetrics
@@ -40,6 +44,7 @@ from projector.replica.schema import (
 from projector.slices import Slices
 from projector.worker import Worker
 
+_AGAIN_S = 1.0
 _log = get_logger(__name__)
 
 Tables = Mapping[str, str]
@@ -91,8 +96,15 @@ def work(job: Work) -> None:
         job.readiness.began("connecting to Cassandra")
         session = connect(settings.cassandra, stop=job.stop)
         job.readiness.log_answers = LogProbe(settings.kafka).answers
-        tables = job.tables(session)
+        tables = _tables(job, session)
         announcer = Announcer(settings.kafka, [model.name for model in job.models])
+        parking = Parking(
+            job.models,
+            lambda target: Marks(session, target, job.stop),
+            Topic(settings.kafka, job.stop),
+            most=chosen.most_dead_letters,
+            gauge=job.metrics.dead_letters,
+        )
         writer = Writer(
             session,
             rows_per_batch=chosen.rows_per_batch,
@@ -102,6 +114,7 @@ def work(job: Work) -> None:
             stop=job.stop,
             on_retry=retried,
             on_write=announcer.saw,
+            on_refused=parking.refused,
         )
         while True:
             job.readiness.began("looking at the log and at what is published")
@@ -126,6 +139,7 @@ def work(job: Work) -> None:
                 announce=announcer.tell,
                 slices=Slices(above=chosen.put_aside_above, keys=chosen.slice_keys, share=chosen.slice_share),
                 turned=_turned(job, connection, tables, session, writer),
+                parking=parking,
             )
             try:
                 worker.run()
@@ -151,6 +165,17 @@ def work(job: Work) -> None:
             close(session)
         log.close()
         connection.close()
+
+
+def _tables(job: Work, session: Session) -> Tables:
+    """Which tables to write, asked again for as long as Cassandra does not answer."""
+    while True:
+        try:
+            return job.tables(session)
+        except RegistryAwayError as error:
+            _log.warning("cassandra does not answer, asking again", cause=str(error))
+            if job.stop.wait(_AGAIN_S):
+                raise WriterStoppedError(f"stopped while Cassandra did not answer: {error}") from error
 
 
 def opened(job: Work) -> sqlite3.Connection:

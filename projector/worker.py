@@ -3,7 +3,8 @@
 1. BEGIN in the replica; images, touch, recompute.
 2. What readers of a feed must know before its copies go; acknowledged. Upserts to Cassandra; all acknowledged. Then
    deletes; all acknowledged.
-3. What readers of a feed may forget once its copies are there; acknowledged. The position, and COMMIT in the replica.
+3. What readers of a feed may forget once its copies are there; acknowledged. Marks of rows that Cassandra refused
+   (`projector.dead_letters`); acknowledged. The position, and COMMIT in the replica.
 4. The covered positions to Cassandra; then a word to readers that watch (`projector.announce`), and the group's offset.
 
 When the worker is behind, several batches go through 1 and 2 before one 3 and 4, and Cassandra acknowledges the rows
@@ -38,10 +39,12 @@ from projector.apply.transaction import Heartbeat, Transaction
 from projector.cassandra.write import Writer
 from projector.compile.program import ModelProgram, Program
 from projector.coverage import Coverage, Target
+from projector.dead_letters.parking import NoParking
 from projector.feed_upkeep import FeedUpkeep
 from projector.feeds.policy import SideWrite
+from projector.log_bounds import check_bounds, no_snapshot
 from projector.metrics import WorkerMetrics
-from projector.published import Published, WorkerError
+from projector.published import Published
 from projector.replica.deferred import Since
 from projector.replica.schema import Position, read_position, write_birth, write_position
 from projector.slices import AS_USUAL, Slices, Turn
@@ -76,6 +79,7 @@ class Worker:
         announce: Callable[[int], None] = lambda _lsn: None,
         clock: Callable[[], float] = time.time,
         turned: Callable[[], None] = lambda: None,
+        parking: NoParking | None = None,
     ) -> None:
         self._connection = connection
         self._program = program
@@ -110,6 +114,8 @@ class Worker:
         self._changes = 0
         self._seen_lsn = self._position.lsn
         self._models = {m.model.name: m.model for m in program.models}
+        self._parking = parking or NoParking()
+        self._parking.begin(connection, target)
         self._born = self._position.born
 
     def run(self) -> None:
@@ -122,19 +128,10 @@ class Worker:
             write_birth(self._connection, high)
             self._born = high
         fresh = self._position.offset == 0
-        if not fresh and self._position.offset < low:
-            raise WorkerError(
-                f"the log begins at offset {low}, after the replica's {self._position.offset}: delete the replica, it is rebuilt"
-                " from the newest whole snapshot in the log"
-            )
-        if self._position.offset > high:
-            raise WorkerError(
-                f"the log ends at offset {high}, before the replica's {self._position.offset}: it is another log or was cut;"
-                " a new source history needs a new epoch (projector.epoch) and a new replica"
-            )
+        check_bounds(self._position.offset, low, high)
         assembler = Assembler(self._position.lsn, from_start=low == 0 or not fresh)
         self._log.open_at(low if fresh else self._position.offset)
-        self._published.look(self._position.lsn)
+        self._look()
         self._bind_metrics()
         skipped = {offset for (offset,) in self._connection.execute("SELECT log_offset FROM main.skipped")}
         _log.info(
@@ -167,10 +164,7 @@ class Worker:
                     and not assembler.in_snapshot
                     and self._read_to >= self._log.bounds()[1]
                 ):
-                    raise WorkerError(
-                        f"the log begins at offset {low} and holds no whole snapshot: its oldest records are gone;"
-                        " run `relay snapshot`"
-                    )
+                    raise no_snapshot(low)
             self._commit()
         except BaseException:
             self._roll_back()
@@ -238,7 +232,7 @@ class Worker:
             self._published.check_snapshot(transactions[0].lsn)
         self._seen_lsn = max(self._seen_lsn, batch[-1].lsn)
         if transactions and self._clock() * 1e6 - transactions[-1].committed_at > _STALE_MICROSECONDS:
-            self._published.look(self._position.lsn)
+            self._look()
         repairs = asked(transactions, self._models, self._born or 0, self._refused_request)
         for wake in woken(transactions, self._models, self._refused_request):
             self._step.feeds.wake(*wake)
@@ -250,7 +244,8 @@ class Worker:
             return
         with self._metrics.phase_seconds.labels(phase="maintain").time():
             silent = self._published.silent(transactions[-1].lsn)
-            touched = self._step.take(transactions, repairs, since=since, silent=silent)
+            wanted = self._parking.asking(transactions[-1].lsn, silent, repairs)
+            touched = self._step.take(transactions, wanted, since=since, silent=silent)
         for transaction in transactions:
             transaction.changes.close()
         with self._metrics.phase_seconds.labels(phase="write").time():
@@ -279,6 +274,7 @@ class Worker:
             name, written = model.model.name, 0
             for rows in self._step.present(model):
                 self._writer.upsert(name, rows, timestamp)
+                self._parking.sent(name, rows, lsn)
                 self._truncations.look(name, rows)
                 written += len(rows)
             if written < touched[name]:
@@ -289,6 +285,7 @@ class Worker:
         for model in absent:
             for keys in self._step.absent(model):
                 self._writer.delete(model.model.name, keys, timestamp)
+                self._parking.sent(model.model.name, keys, lsn)
                 self._count(self._metrics.deleted, model.model.name, len(keys))
 
     def _write_beside(self, writes: Iterable[SideWrite], timestamp: int) -> None:
@@ -326,6 +323,7 @@ class Worker:
         # What was caught up silently was written, and traced, by who published it.
         trace_writes((t for t in transactions if len(self._published.silent(t.lsn)) < len(self._models)), now)
         with self._metrics.phase_seconds.labels(phase="commit").time():
+            self._parking.settle(position.lsn, position.committed_at)
             write_position(self._connection, position)
             self._added.begin(self._published.silent(position.lsn))
             self._connection.execute("COMMIT")
@@ -338,6 +336,7 @@ class Worker:
         self._announce(position.lsn)
         self._log.commit(position.offset)
         self._upkeep.committed(position, self._published.silent(position.lsn))
+        self._parking.committed(self._writer)
 
     def _roll_back(self) -> None:
         """Back to the last COMMIT; what was written meanwhile is written again after the next start."""
@@ -345,6 +344,7 @@ class Worker:
             self._connection.execute("ROLLBACK")
         self._uncommitted.clear()
         self._sliced = False
+        self._parking.rolled_back()
         self._step.deferred.reread()
 
     def _refused_request(self, error: RequestError) -> None:
@@ -354,6 +354,10 @@ class Worker:
     def _count(self, counter: Counter, name: str, rows: int) -> None:
         counter.labels(name).inc(rows)
         self._writes_of[name] += rows
+
+    def _look(self) -> None:
+        if self._published.look(self._position.lsn):
+            self._parking.look()
 
     # -- positions ----------------------------------------------------------------------------------------------------
 

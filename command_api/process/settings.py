@@ -44,6 +44,7 @@ class Kafka(Section):
     """The log: one topic of one partition.
 
     announcements_topic: where workers tell readers which partitions they have written; None is ``<topic>.written``.
+    dead_letters_topic: where workers put the rows that Cassandra refuses; None is ``<topic>.dead-letters``.
     client: librdkafka properties for every client (security.protocol, sasl.*, ssl.*).
     retention_ms: -1 keeps the log for ever.
     """
@@ -55,12 +56,18 @@ class Kafka(Section):
     retention_ms: Annotated[int, Field(ge=-1)] = -1
     max_message_bytes: Annotated[int, Field(ge=1_000_000)] = 64 << 20
     announcements_topic: str | None = None
+    dead_letters_topic: str | None = None
     client: dict[str, SecretStr] = {}
 
     @property
     def announcements(self) -> str:
         """The name of the topic of announcements."""
         return self.announcements_topic or f"{self.topic}.written"
+
+    @property
+    def dead_letters(self) -> str:
+        """The name of the topic of dead letters."""
+        return self.dead_letters_topic or f"{self.topic}.dead-letters"
 
     def client_properties(self) -> dict[str, Any]:
         """What every librdkafka client starts from, secrets in clear: never log it."""
@@ -150,6 +157,7 @@ class Projector(Section):
     epoch: of the source history; a new history (restored database) takes the next number.
     put_aside_above: keys that one batch's changes of parents may touch at once; what finds more is worked off in slices.
     slice_keys, slice_share: keys of a slice; the share of the worker's time for slices while other changes wait.
+    most_dead_letters: rows that Cassandra refuses are parked; with more than so many the worker stops.
     verify_every_s: a worker compares a sample of each read model with its SQL this often; 0 is never.
     verify_sample: percentage of the partitions in such a sample.
     """
@@ -162,6 +170,7 @@ class Projector(Section):
     put_aside_above: Annotated[int, Field(ge=0)] = 20_000
     slice_keys: Annotated[int, Field(ge=1)] = 500
     slice_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    most_dead_letters: Annotated[int, Field(ge=0)] = 1_000
     verify_every_s: Annotated[float, Field(ge=0)] = 0.0
     verify_sample: Annotated[float, Field(gt=0, le=100)] = 1.0
     max_batch_changes: Annotated[int, Field(ge=1)] = 5_000

@@ -162,12 +162,17 @@ def readers_of(model: ReadModel, keys: Iterable[Sequence[Any]]) -> list[Any]:
 
 def keys_of(model: ReadModel, keys: Iterable[Sequence[Any]]) -> list[Key]:
     """Keys of a message as keys of the replica; raises RequestError for what is no key of the model."""
-    kinds = [model.columns[name] for name in model.key]
-    found = [_key(model, kinds, key) for key in keys]
+    found = decoded(model, keys)
     refused = RowEncoder(cassandra_table(model, "any")).refusals(found, keys_only=True)
     if refused:
         raise RequestError(f"read model {model.name} has no key {refused[0][1].key}: {refused[0][1].reason}")
     return found
+
+
+def decoded(model: ReadModel, keys: Iterable[Sequence[Any]]) -> list[Key]:
+    """As `keys_of`, also of keys that Cassandra refuses."""
+    kinds = [model.columns[name] for name in model.key]
+    return [_key(model, kinds, key) for key in keys]
 
 
 def repairs(model: ReadModel, keys: Iterable[Key]) -> Iterator[str]:
