@@ -16,7 +16,7 @@ Postgres has it. Not promised: a page of one instant; its entries are of the cov
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -49,9 +49,9 @@ class FeedPage:
 
 
 class FeedReader:
-    """Reads one feed. also: read models whose position counts for its pages."""
+    """Reads one feed. also: read models whose position counts for its pages. tables: those of their generations."""
 
-    def __init__(self, store: Store, model: ReadModel, keyspace: str) -> None:
+    def __init__(self, store: Store, model: ReadModel, keyspace: str, tables: Mapping[str, str] | None = None) -> None:
         policy = model.fan_out
         assert policy is not None, "a feed"
         self._store = store
@@ -59,14 +59,16 @@ class FeedReader:
         self._cap = policy.cap
         self._by_uuid = model.columns[policy.author].kind is Kind.UUID
         self.also = (policy.pull.name, policy.following.name)
-        self._table = cassandra_table(model, keyspace)
-        self._pull = cassandra_table(policy.pull, keyspace)
+        stored = tables or {}
+        own = stored.get(model.name, "")
+        self._table = cassandra_table(model, keyspace, own)
+        self._pull = cassandra_table(policy.pull, keyspace, stored.get(policy.pull.name, ""))
         columns = list(self._pull.columns)
         (reader,) = model.partition_key
         # None stands for the reader, whom an author's own table does not know.
         self._from_pull = [None if name == reader else columns.index(name) for name in self._table.columns]
-        hot, skipped = hot_authors_table(model, keyspace), skipped_readers_table(model, keyspace)
-        following = cassandra_table(policy.following, keyspace)
+        hot, skipped = hot_authors_table(model, keyspace, own), skipped_readers_table(model, keyspace, own)
+        following = cassandra_table(policy.following, keyspace, stored.get(policy.following.name, ""))
         author = f'"{policy.author}"'
         self._hot_authors = f'SELECT "author" FROM {hot.qualified} WHERE "shard" = ?'
         self._skipped = f'SELECT "reader" FROM {skipped.qualified} WHERE "reader" = ?'

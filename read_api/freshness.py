@@ -125,6 +125,14 @@ class Freshness:
         known = self._positions.get(model, NOTHING)
         return known if known.lsn >= token else await self._wait(model, token, bound)
 
+    def shown(self, model: str) -> Lsn:
+        """What is known to be covered of a read model, and so may have been shown."""
+        return self._positions.get(model, NOTHING).lsn
+
+    def forget(self) -> None:
+        """Forget what is known: positions are now those of other generations."""
+        self._positions, self._known_at = {}, float("-inf")
+
     async def stop(self) -> None:
         """End the poller; waiters, if any are left, end with their requests."""
         tasks = [task for task in (self._poller, self._flight) if task is not None]

@@ -30,6 +30,7 @@ class _Content(msgspec.Struct, array_like=True, frozen=True):
     after: tuple[str, ...] | None
     state: bytes | None
     postgres: bool
+    table: str = ""
 
 
 _decoder = msgspec.msgpack.Decoder(_Content)
@@ -41,12 +42,14 @@ class Page:
 
     after: the clustering key of the last row before this page, as texts of `read_api.literals`; None at the beginning.
     state: Cassandra's, opaque; None where there is none. postgres: the page before came from there.
+    table: in Cassandra, which the state is of; in another generation's the page goes on after the key.
     """
 
     covered: Lsn
     after: tuple[str, ...] | None = None
     state: bytes | None = None
     postgres: bool = False
+    table: str = ""
 
 
 class PageSeal:
@@ -58,7 +61,9 @@ class PageSeal:
     def close(self, page: Page, query: Query) -> str:
         """The text of `page`: URL-safe, opaque to clients."""
         content = msgspec.msgpack.encode(
-            _Content(covered=int(page.covered), after=page.after, state=page.state, postgres=page.postgres)
+            _Content(
+                covered=int(page.covered), after=page.after, state=page.state, postgres=page.postgres, table=page.table
+            )
         )
         return base64.urlsafe_b64encode(self._seal(content, query) + content).rstrip(b"=").decode()
 
@@ -72,7 +77,13 @@ class PageSeal:
             if not hmac.compare_digest(sealed[:_SEAL_BYTES], self._seal(content, query)):
                 raise ValueError("the seal does not match")
             opened = _decoder.decode(content)
-            return Page(covered=Lsn(opened.covered), after=opened.after, state=opened.state, postgres=opened.postgres)
+            return Page(
+                covered=Lsn(opened.covered),
+                after=opened.after,
+                state=opened.state,
+                postgres=opened.postgres,
+                table=opened.table,
+            )
         except (ValueError, binascii.Error, msgspec.DecodeError) as error:
             raise foreign_page() from error
 

@@ -21,21 +21,29 @@ import msgspec
 
 from command_api.lsn import Lsn
 from command_api.process.consistency import ConsistencyToken, merged
-from projections.cassandra_table import cassandra_table
-from read_api.buckets import BucketWalk
+from projections.read_model import ReadModel
 from read_api.continuation import key_of, read_key, rest
 from read_api.coverage import NOTHING_DECLARED, Declared
-from read_api.cql import Shape, select_statement
+from read_api.cql import Shape
 from read_api.fallback import Fallback, FallbackError
 from read_api.feed import FeedReader
 from read_api.freshness import Freshness, Position
+from read_api.live import Live
 from read_api.paging import Page, PageSeal, foreign_page
-from read_api.problem import NotCoveredError, NotStoredError, ProblemError, StoreUnavailableError
+from read_api.problem import (
+    NotCoveredError,
+    NotStoredError,
+    OtherDeclarationError,
+    ProblemError,
+    StoreNotSetUpError,
+    StoreUnavailableError,
+)
 from read_api.rebuilds import Rebuilds
 from read_api.rendering import RowRenderer
 from read_api.request import Query, ReadRequest, Route
 from read_api.source_query import SourceQuery
-from read_api.store import Rows, Store
+from read_api.store import Store
+from read_api.stored import Stored
 from read_api.watched import State
 
 
@@ -77,7 +85,7 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """rows: in the form of Cassandra's driver. state: continues after them there. more: whether there may be others."""
+    """rows: in the form of Cassandra's driver. state: continues after them in `table`. more: whether there may be others."""
 
     rows: Sequence[tuple[Any, ...]]
     source: Source
@@ -86,6 +94,7 @@ class _Answer:
     lag_seconds: float | None
     more: bool
     state: bytes | None = None
+    table: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -98,7 +107,7 @@ class Reader:
 
     fallback, source: Postgres and this read model's SQL there; None asks Postgres never.
     declared: its source tables, of which a token waits, and how old its rows may be.
-    feed: merges the rows of a feed. rebuilds: told of readers whose feed is not stored.
+    live: which generation is read. feed: the declaration of a feed. rebuilds: told of readers whose feed is not stored.
     """
 
     def __init__(
@@ -106,32 +115,34 @@ class Reader:
         route: Route,
         store: Store,
         freshness: Freshness,
+        live: Live,
         seal: PageSeal,
         fallback: Fallback | None = None,
         source: SourceQuery | None = None,
         declared: Declared = NOTHING_DECLARED,
-        feed: FeedReader | None = None,
+        feed: ReadModel | None = None,
         rebuilds: Rebuilds | None = None,
     ) -> None:
         self.route = route
         self._name = route.table.name
         self._store = store
         self._freshness = freshness
+        self._live = live
         self._seal = seal
         self._fallback = fallback
         self._source = source
         self._declared = declared
         self._tables = declared.tables
         self._render = RowRenderer(route.table.columns, same=route.path)
-        self._statements: dict[Shape, str] = {}
         self._feed = feed
         self._rebuilds = rebuilds
-        self._also: tuple[str, ...] = feed.also if feed is not None else ()  # read models whose positions count too
-        self._walk: BucketWalk | None = None
+        self._also: tuple[str, ...] = ()  # read models whose positions count too
+        if feed is not None and feed.fan_out is not None:
+            self._also = (feed.fan_out.pull.name, feed.fan_out.following.name)
         if route.bucket is not None:
             self._also = (route.bucket.index.name,)
-            index = cassandra_table(route.bucket.index, route.table.keyspace)
-            self._walk = BucketWalk(store, route.table, route.bucket, index)
+        self._stored: Stored | None = None
+        self._version = -1
 
     def bound(self, most: float, preferred: float | None) -> float:
         """Seconds that a request waits for its token: `most`, or less when its caller prefers that.
@@ -157,6 +168,7 @@ class Reader:
                 covered=answer.token,
                 after=key_of(answer.rows[-1], self.route.table) if answer.rows else page.after,
                 state=answer.state,
+                table=answer.table,
                 postgres=answer.source is Source.POSTGRES,
             )
         rows = _encode(self._render(answer.rows))
@@ -189,14 +201,38 @@ class Reader:
 
     async def covered(self, token: ConsistencyToken | None, bound: float) -> Lsn:
         """The position that is covered, a token's waited for at most `bound` seconds; raises ProblemError."""
+        await self._live.known()
         return (await self._position(token.position(self._tables) if token is not None else None, bound)).lsn
+
+    @property
+    def fits(self) -> bool:
+        """Whether the generations that are read hold what is declared here."""
+        return all(self._live.fits(name) for name in (self._name, *self._also))
+
+    @property
+    def stored(self) -> Stored:
+        """The rows in the generations that are read now: another one whenever a pointer has moved."""
+        if self._stored is None or self._version != self._live.version:
+            self._version = self._live.version
+            tables = {name: self._live.table(name) for name in (self._name, *self._also)}
+            self._stored = Stored(self._store, self.route.table, self.route.bucket, self._feed, tables)
+        return self._stored
 
     async def _answered(
         self, request: ReadRequest, page: Page, after: Sequence[Any] | None, token: Lsn | None, bound: float
     ) -> _Answer:
         try:
             # Who has just waited in vain and was answered by Postgres is not made to wait again at each page.
-            return await self._from_read_model(request, page, after, token, 0.0 if page.postgres else bound)
+            bound = 0.0 if page.postgres else bound
+            try:
+                return await self._from_read_model(request, page, after, token, bound)
+            except StoreNotSetUpError:
+                before = self.stored
+                await self._live.look()
+                if self.stored is before:
+                    raise
+                # The table was dropped after the pointer had moved, which this process did not know yet.
+                return await self._from_read_model(request, page, after, token, bound)
         except (NotCoveredError, StoreUnavailableError, NotStoredError) as problem:
             if isinstance(problem, NotStoredError):
                 token = max(token or problem.covered, problem.covered)
@@ -209,16 +245,17 @@ class Reader:
     async def _from_read_model(
         self, request: ReadRequest, page: Page, after: Sequence[Any] | None, token: Lsn | None, bound: float
     ) -> _Answer:
-        position = await self._position(token, bound)
+        stored, position = await self._generation(token, bound)
         query = request.query
+        own_state = page.state if page.table == stored.table.stored else None
         state: bytes | None
-        if self._feed is not None:
-            rows, state, more = await self._merged(self._feed, request, page, after, position)
-        elif after is None or page.state is not None:
-            found = await self._rows(query, request.limit, page.state)
+        if stored.feed is not None:
+            rows, state, more = await self._merged(stored.feed, request, page, after, position)
+        elif after is None or own_state is not None:
+            found = await stored.rows(query, request.limit, own_state)
             rows, state, more = found.rows, found.state, found.state is not None
         else:
-            (rows, more), state = await self._after(query, after, request.limit), None
+            (rows, more), state = await self._after(stored, query, after, request.limit), None
         lag = position.lag_seconds()
         return _Answer(
             rows=rows,
@@ -228,7 +265,22 @@ class Reader:
             lag_seconds=None if lag is None else round(lag, 6),
             more=more,
             state=state,
+            table=stored.table.stored,
         )
+
+    async def _generation(self, token: Lsn | None, bound: float) -> tuple[Stored, Position]:
+        """The generations that are read, and then what they cover; raises ProblemError."""
+        await self._live.known()
+        while True:
+            stored, fits = self.stored, self.fits
+            position = await self._position(token if fits else None, bound)
+            if stored is self.stored:  # no pointer has moved meanwhile
+                break
+        if not fits:
+            problem = OtherDeclarationError(f"{self._name} holds another declaration than this server's now")
+            problem.covered = position.lsn
+            raise problem
+        return stored, position
 
     async def _merged(
         self, feed: FeedReader, request: ReadRequest, page: Page, after: Sequence[Any] | None, position: Position
@@ -244,15 +296,17 @@ class Reader:
             raise
         return found.rows, b"%d" % found.read, found.more
 
-    async def _after(self, query: Query, after: Sequence[Any], limit: int) -> tuple[list[tuple[Any, ...]], bool]:
+    async def _after(
+        self, stored: Stored, query: Query, after: Sequence[Any], limit: int
+    ) -> tuple[list[tuple[Any, ...]], bool]:
         """At most `limit` rows after a key, and whether there may be more."""
         rows: list[tuple[Any, ...]] = []
         for part in rest(query, after, self.route.table):
             if len(rows) == limit:
                 return rows, True
-            found = await self._rows(part, limit - len(rows), None)
+            found = await stored.rows(part, limit - len(rows), None)
             while found.state is not None and not found.rows:  # a page without rows has no key to go on from
-                found = await self._rows(part, limit - len(rows), found.state)
+                found = await stored.rows(part, limit - len(rows), found.state)
             rows += found.rows
             if found.state is not None:
                 return rows, True
@@ -267,11 +321,6 @@ class Reader:
             other = await self._freshness.at_least(name, token, max(0.0, until - loop.time()))
             position = min(position, other, key=lambda one: one.lsn)
         return position
-
-    async def _rows(self, query: Query, limit: int, state: bytes | None) -> Rows:
-        if self._walk is not None:
-            return await self._walk.read(query, limit, state)
-        return await self._store.read(self.statement(Shape.of(query)), query.values, fetch_size=limit, state=state)
 
     async def _from_postgres(
         self,
@@ -301,8 +350,5 @@ class Reader:
         return shown if asked is None else merged((asked, shown))
 
     def statement(self, shape: Shape) -> str:
-        """The CQL of a shape of query."""
-        text = self._statements.get(shape)
-        if text is None:
-            text = self._statements[shape] = select_statement(self.route.table, shape)
-        return text
+        """The CQL of a shape of query, on the generation that is read now."""
+        return self.stored.statement(shape)

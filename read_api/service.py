@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from command_api.lsn import Lsn
 from command_api.process.settings import Settings
 from projections.cassandra_table import POSITIONS
+from projections.generations import select_registry
 from projections.read_model import ReadModel
 from read_api.coverage import Declared
 from read_api.cql import Shape
 from read_api.declared import routes_of
 from read_api.fallback import Fallback
-from read_api.feed import FeedReader
 from read_api.freshness import Freshness, Position, PositionRow, covered
 from read_api.hints import Hints
+from read_api.live import Live
 from read_api.metrics import Metrics
 from read_api.paging import PageSeal
 from read_api.rebuilds import Rebuilds
@@ -41,12 +44,12 @@ class ReadService:
         sources = {model.name: SourceQuery(model) for model in models}
         self.declared = {model.name: Declared.of(model) for model in models}
         self.rebuilds = Rebuilds(self.fallback) if self.fallback is not None else None
-        keyspace = settings.cassandra.keyspace
-        self.feeds = {m.name: FeedReader(self.store, m, keyspace) for m in models if m.fan_out is not None}
+        feeds = {model.name: model for model in models if model.fan_out is not None}
+        self.live = Live(models, self._registry, self._covered, self.freshness.shown, self._moved)
         self.readers = {
             name: Reader(
-                route, self.store, self.freshness, seal, self.fallback, sources[name], self.declared[name],
-                self.feeds.get(name), self.rebuilds,
+                route, self.store, self.freshness, self.live, seal, self.fallback, sources[name], self.declared[name],
+                feeds.get(name), self.rebuilds,
             )
             for name, route in self.routes.items()
         }  # fmt: skip
@@ -56,19 +59,23 @@ class ReadService:
         table = f'"{settings.cassandra.keyspace}"."{POSITIONS}"'
         columns = "read_model, shard, lsn, epoch, committed_at"
         self._select_positions = f"SELECT {columns} FROM {table} WHERE projection = ?"
+        self._select_registry = select_registry(settings.cassandra.keyspace)
 
     async def start(self) -> None:
         """Begin to connect to Cassandra; to Postgres only when it is asked."""
         if self.fallback is not None:
             await self.fallback.start()
         forward = (reader.statement(Shape()) for reader in self.readers.values())  # an index is a read model too
-        merged = (statement for feed in self.feeds.values() for statement in feed.statements)
-        await self.store.start((self._select_positions, *forward, *merged))
+        feeds = (reader.stored.feed for reader in self.readers.values())
+        merged = (statement for feed in feeds if feed is not None for statement in feed.statements)
+        await self.store.start((self._select_positions, self._select_registry, *forward, *merged))
+        self.live.start()
 
     async def stop(self) -> None:
         """Close the connections."""
         await self.watches.stop()
         await self._hints.stop()
+        await self.live.stop()
         await self.freshness.stop()
         if self.rebuilds is not None:
             await self.rebuilds.stop()
@@ -76,7 +83,24 @@ class ReadService:
             await self.fallback.stop()
         await self.store.stop()
 
+    async def _registry(self) -> Sequence[tuple[Any, ...]]:
+        return (await self.store.read(self._select_registry, (self._projection,))).rows
+
+    async def _covered(self) -> Mapping[str, Lsn]:
+        return {table: position.lsn for table, position in (await self._by_table()).items()}
+
+    def _moved(self) -> None:
+        """Other generations are read from now on."""
+        self.freshness.forget()
+        self.watches.look_at_all()
+
     async def _positions(self) -> Mapping[str, Position]:
+        await self.live.known()
+        of = await self._by_table()
+        # After the last wait, so that these are of the generations that are read when they arrive.
+        return {name: of[table] for name in self.routes if (table := self.live.table(name)) in of}
+
+    async def _by_table(self) -> Mapping[str, Position]:
         rows = (await self.store.read(self._select_positions, (self._projection,))).rows
         return covered(
             (

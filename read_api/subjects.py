@@ -39,6 +39,8 @@ class Subjects:
 
     async def _marks(self, query: Query, state: State) -> dict[str, set[int]]:
         named = dict(zip(self._reader.route.path, query.partition, strict=True))
+        if not self._reader.fits:
+            return {}  # of rows that Postgres answers nobody announces anything: they are looked at now and then
         bucket = self._reader.route.bucket
         if bucket is None or self._index is None:
             return {self._name: {await self._mark(self._reader, named)}}

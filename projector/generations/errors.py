@@ -2,6 +2,7 @@
 
 GenerationError
 ├── RegistryError     the registry can't be read or written
+│   └── RegistryAwayError  because Cassandra does not answer now
 ├── TakenError        somebody else did it first, or is doing it
 └── NotReadyError     the generation is not in a state for it, or is behind
 """
@@ -15,6 +16,10 @@ class GenerationError(RuntimeError):
 
 class RegistryError(GenerationError):
     """A registry that is missing, or a cluster that does not answer."""
+
+
+class RegistryAwayError(RegistryError):
+    """Cassandra does not answer: what was asked for may be done or not."""
 
 
 class TakenError(GenerationError):

@@ -31,7 +31,7 @@ from projections.generations import (
 )
 from projections.read_model import ReadModel
 from projections.shape import Shape, shape_of
-from projector.generations.errors import NotReadyError, RegistryError, TakenError
+from projector.generations.errors import NotReadyError, RegistryAwayError, RegistryError, TakenError
 
 _TIMEOUT_S = 20.0
 _TRIES = 5
@@ -210,7 +210,7 @@ class Registry:
         except InvalidRequest as error:
             raise RegistryError(f"{self._table} can't be used ({error}): run `projector setup`") from error
         except (NoHostAvailable, DriverException) as error:
-            raise RegistryError(
+            raise RegistryAwayError(
                 f"{self._table} can't be used now ({error}): repeat the command, nothing is half done"
             ) from error
 
