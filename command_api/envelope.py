@@ -33,7 +33,7 @@ Rules that a reader may rely on:
 - A truncate is one ``t`` record a table, with neither before nor after.
 - A truncate's key is null, as Debezium's is.
 - ``history`` names the server and timeline whose LSN the record carries, so whoever goes on from a position knows which
-  history it belongs to. Logs of a stock Debezium lack it.
+  history it belongs to. Logs of a stock Debezium lack it; what else differs in them is in deploy/debezium/README.md.
 - How each type's values are written is the table in `command_api.relay.encodings`. What a reader has to know of the
   column to invert it: a ``time(p)`` or ``timestamp(p)`` is milliseconds if its declared precision p <= 3, else
   microseconds (no precision is 6); a ``timestamptz(p)`` is ISO 8601 text in UTC ending in ``Z`` with exactly p digits
@@ -41,7 +41,7 @@ Rules that a reader may rely on:
   Infinite timestamps, dates and intervals are the constants `command_api.relay.encodings.*_INFINITY` as numbers; a
   date's two are both below every finite date.
 - A column that Postgres left out as unchanged TOAST holds `UNAVAILABLE` (a text), base64 of it (bytea), or a
-  list of it.
+  list of it; a stock Debezium's arrays of integers a list of its bytes, of uuids a list of the uuid that it names.
 - A heartbeat's lsn is the stream's own keepalive position between transactions: everything that commits at or below it
   stands before it in the log.
 Not promised: that a transaction stands in the log only once, or whole. A reader skips what ends at or below its

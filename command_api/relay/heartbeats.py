@@ -30,12 +30,12 @@ from command_api.relay.tail import read_tail
 
 PREFIX: Final = f"{MESSAGE_PREFIX}heartbeat"
 PACE_S: Final = 0.1  # a message is a commit of its own, which the relay's heartbeats are not
-_LOOK_S: Final = 3.0  # between two looks at the slot
+LOOK_S: Final = 3.0  # between two looks at the slot
 
 _log = get_logger(__name__)
 
 
-def run(settings: Settings, stop: threading.Event, *, pace_s: float = PACE_S) -> None:
+def run(settings: Settings, stop: threading.Event, *, pace_s: float = PACE_S, look_s: float = LOOK_S) -> None:
     """Send heartbeats until `stop` is set; raises StoppedError when a connector's log can't be trusted any more."""
     retrying = Retrying(
         retry=retry_if_exception_type(TransientError),
@@ -50,7 +50,7 @@ def run(settings: Settings, stop: threading.Event, *, pace_s: float = PACE_S) ->
     try:
         for attempt in retrying:
             with attempt:
-                _beat(settings, stop, pace_s)
+                _beat(settings, stop, pace_s, look_s)
     except TransientError:
         if not stop.is_set():
             raise
@@ -65,7 +65,7 @@ def check(settings: Settings, catalog: Catalog) -> Lsn:
     return continuity.check(slot_name=settings.relay.slot, slot=slot, tail=tail, identity=identity)
 
 
-def _beat(settings: Settings, stop: threading.Event, pace_s: float) -> None:
+def _beat(settings: Settings, stop: threading.Event, pace_s: float, look_s: float) -> None:
     name = settings.relay.slot
     with Catalog(settings.postgres.relay.get_secret_value()) as catalog:
         position = check(settings, catalog)
@@ -75,7 +75,7 @@ def _beat(settings: Settings, stop: threading.Event, pace_s: float) -> None:
             if _flushed(catalog) > said:
                 _say(catalog)
                 said = _flushed(catalog)
-            if time.monotonic() - looked > _LOOK_S:
+            if time.monotonic() - looked > look_s:
                 looked = time.monotonic()
                 slot = catalog.slot(name)
                 if slot is None or slot.lost:

@@ -6,6 +6,7 @@ connector's file asks for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,13 +49,22 @@ def streams(port: int) -> bool:
 
 
 def part(
-    *, folder: Path, port: int, bootstrap_servers: str, jars: tuple[Path, ...], environment: Mapping[str, str]
+    *,
+    folder: Path,
+    port: int,
+    bootstrap_servers: str,
+    jars: tuple[Path, ...],
+    environment: Mapping[str, str],
+    more: Mapping[str, str] | None = None,
 ) -> Part:
-    """The worker. Writes its configuration into `folder`; port: of its REST interface."""
+    """The worker. Writes its configuration into `folder`; port: of its REST interface; more: entries of the connector."""
     folder.mkdir(parents=True, exist_ok=True)
     properties = folder / "worker.properties"
     own = f"bootstrap.servers={bootstrap_servers}\nlisteners=http://{ports.HOST}:{port}\n"
     properties.write_text((FILES / "worker.properties").read_text(encoding="utf-8") + own, encoding="utf-8")
+    connector = folder / "connector.json"
+    given = json.loads((FILES / "connector.json").read_text(encoding="utf-8"))
+    connector.write_text(json.dumps({**given, "config": {**given["config"], **(more or {})}}), encoding="utf-8")
     log4j2 = folder / "log4j2.properties"
     log4j2.write_text(LOG4J2, encoding="utf-8")
     options = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", f"-Dlog4j2.configurationFile={log4j2}")
@@ -62,7 +72,7 @@ def part(
     return Part(
         name="connect",
         kind="server",
-        argv=(*command, str(properties), str(FILES / "connector.json")),
+        argv=(*command, str(properties), str(connector)),
         environment=environment,
         folder=folder,
         answers=lambda: streams(port),

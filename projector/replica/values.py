@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
+import hashlib
 import re
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -42,7 +44,15 @@ _INFINITE_MICROS = {
 }
 _INFINITE_MILLIS = {number // 1_000: infinity for number, infinity in _INFINITE_MICROS.items()}
 _UNAVAILABLE_BYTES = base64.b64encode(UNAVAILABLE.encode()).decode()
-_UNAVAILABLE_FORMS = (UNAVAILABLE, _UNAVAILABLE_BYTES, [UNAVAILABLE])
+_UNAVAILABLE_FORMS = (
+    UNAVAILABLE,
+    _UNAVAILABLE_BYTES,
+    [UNAVAILABLE],
+    # Arrays of a stock connector: of bytea, of integers, of uuids.
+    [_UNAVAILABLE_BYTES],
+    list(UNAVAILABLE.encode()),
+    [str(uuid.UUID(bytes=hashlib.md5(UNAVAILABLE.encode(), usedforsecurity=False).digest(), version=3))],
+)
 
 
 class Unchanged:

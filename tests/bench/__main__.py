@@ -20,6 +20,7 @@ from command_api.process.logging import configure_logging
 from command_api.process.settings import Cassandra, Kafka, Postgres, Settings
 from tests.bench import (
     aggregates,
+    debezium,
     fallback,
     fan_out,
     http,
@@ -44,6 +45,8 @@ TARGETS = {
     "relay_changes_per_s": "≥ 80,000",
     "relay_single_changes_per_s": "≥ 50,000",
     "relay_cpu_s_per_100k": "≤ 1.5",
+    "relay_over_debezium_per_cpu_s": "≥ 8",
+    "relay_over_debezium_p50": "≤ 0.25",
     "lag_p50_ms": "≤ 6",
     "lag_p99_ms": "≤ 40",
     "projector_rss_mb": "≤ 250",
@@ -68,6 +71,7 @@ TARGETS = {
 }
 PARTS: dict[str, Callable[[Settings], dict[str, float]]] = {
     "relay": relay.measure,
+    "debezium": debezium.measure,
     "writer": writer.measure,
     "projector": projector.measure,
     "lag": lag.measure,

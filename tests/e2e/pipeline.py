@@ -27,6 +27,7 @@ from command_api.process.settings import Settings
 TREE = Path(__file__).parents[2]
 COMMANDS = {
     "relay": ("command_api.relay", "run"),
+    "heartbeats": ("command_api.relay", "heartbeats"),
     "projector": ("projector", "run"),
     "refresher": ("projector", "refresh", "--scheduled"),
     "command-api": ("command_api", "serve"),

@@ -153,6 +153,9 @@ def test_what_is_missing_is_named() -> None:
         (Numeric(12, 2), UNAVAILABLE),
         (LargeBinary(), base64.b64encode(UNAVAILABLE.encode()).decode()),
         (ARRAY(Text), [UNAVAILABLE]),
+        (ARRAY(LargeBinary), [base64.b64encode(UNAVAILABLE.encode()).decode()]),
+        (ARRAY(Integer), list(UNAVAILABLE.encode())),
+        (ARRAY(Uuid), ["b68a35a7-17ad-35b3-af2a-ae46edb4545a"]),
     ],
 )
 def test_an_unchanged_value_is_told_from_a_value(column_type: Any, placeholder: Any) -> None:

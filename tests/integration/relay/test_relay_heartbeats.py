@@ -1,0 +1,73 @@
+"""``relay heartbeats``: positions for a log that a connector writes, and an end when the slot can't be trusted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from command_api.process.settings import Settings
+from command_api.relay import heartbeats
+from command_api.relay.catalog import Catalog
+from command_api.relay.errors import HistoryError, RelayError
+from command_api.relay.setup import drop_slot, setup
+from tests.integration.relay.stand import DEADLINE_S, flushed, until
+
+
+@contextmanager
+def beating(settings: Settings) -> Iterator[list[RelayError]]:
+    """Heartbeats on a thread of their own; the error that ended them comes into the list."""
+    stop = threading.Event()
+    failures: list[RelayError] = []
+
+    def target() -> None:
+        try:
+            heartbeats.run(settings, stop, pace_s=0.01, look_s=0.05)
+        except RelayError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    try:
+        yield failures
+    finally:
+        stop.set()
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
+
+
+def test_what_nobody_publishes_is_followed_by_a_position(settings: Settings, admin: psycopg.Connection[Any]) -> None:
+    setup(settings)
+
+    def furthest() -> int:
+        """The last position that the slot's stream has for this publication."""
+        rows = admin.execute(
+            "select (lsn - '0/0')::bigint from pg_logical_slot_peek_binary_changes(%s, null, null, 'proto_version', '1',"
+            " 'publication_names', %s, 'messages', 'true')",
+            (settings.relay.slot, settings.relay.publication),
+        ).fetchall()
+        return int(rows[-1][0]) if rows else 0
+
+    assert furthest() == 0
+    with beating(settings) as failures:
+        for name in ("one", "two"):
+            admin.execute(f"create table {name} (id int)")
+            token = int(flushed(admin))
+            until(lambda token=token: failures or furthest() >= token)
+            assert not failures
+
+
+def test_a_slot_that_is_gone_ends_them(settings: Settings, admin: psycopg.Connection[Any]) -> None:
+    setup(settings)
+    with Catalog(settings.postgres.admin.get_secret_value()) as catalog, beating(settings) as failures:
+        until(lambda: admin.execute("select from pg_stat_activity where query like '%%pg_logical_emit%%'").fetchone())
+        drop_slot(catalog, settings.relay.slot)
+        until(lambda: failures)
+    assert isinstance(failures[0], HistoryError)
+    assert "behind a gap. Stop the connector" in str(failures[0])
+    with pytest.raises(HistoryError, match="missing, though the log goes up to"):
+        heartbeats.run(settings, threading.Event())
