@@ -21,6 +21,11 @@ def position_name(table: str, column: str) -> str:
     return f"{table}.{column}"
 
 
+def is_of(position: str, table: str) -> bool:
+    """Whether a position's name is a table's, or that of a column of it."""
+    return position.partition(".")[0] == table
+
+
 def own_positions(positions: Mapping[str, T], table: str, columns: Iterable[str]) -> dict[str, T]:
     """Of a table's columns, those with a position of their own, and that position."""
     own = ((column, positions.get(position_name(table, column))) for column in columns)

@@ -35,7 +35,7 @@ from projector.dead_letters.errors import DeadLetterError
 from projector.generations.build import build_replica
 from projector.generations.command import generations
 from projector.generations.errors import GenerationError
-from projector.generations.tables import written_now
+from projector.generations.fitting import fitting_now
 from projector.metrics import WorkerMetrics
 from projector.published import WorkerError
 from projector.readiness import Readiness
@@ -274,7 +274,7 @@ def run() -> None:
                     metrics=metrics,
                     readiness=readiness,
                     stop=stop,
-                    tables=lambda session: written_now(session, settings, models),
+                    tables=lambda session: fitting_now(session, settings, models),
                     successor=build_replica(settings),
                     turned=readiness.turned,
                 )

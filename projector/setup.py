@@ -9,12 +9,15 @@ from cassandra.cluster import NoHostAvailable, Session
 
 from command_api.process.logging import get_logger
 from command_api.process.settings import Settings
+from projections.added_columns import is_of
 from projections.cassandra_table import POSITIONS, cassandra_table, create_positions
 from projections.dead_letters import COLUMN, create_dead_letters
 from projections.feed_tables import feed_tables
 from projections.generations import create_registry
 from projections.read_model import ReadModel
-from projector.generations.registry import Registry
+from projections.shape import shape_of
+from projector.generations.fitting import add_columns, check_unregistered
+from projector.generations.tables import of_generation, registry_of, written_by
 
 _log = get_logger(__name__)
 _TIMEOUT = 60.0
@@ -41,37 +44,45 @@ def statements(settings: Settings, models: tuple[ReadModel, ...]) -> list[str]:
 
 
 def set_up(session: Session, settings: Settings, models: tuple[ReadModel, ...]) -> None:
-    """Make what is missing; a table or type that is there stays as it is. Raises SetupError."""
+    """Make what is missing, columns too; a table or type that is there stays as it is. Raises SetupError, GenerationError."""
     for statement in statements(settings, models):
         _execute(session, statement)
-    registry = Registry(session, keyspace=settings.cassandra.keyspace, projection=settings.projector.projection)
+    registry = registry_of(session, settings)
     known = registry.read()
     for model in models:
         if model.name not in known:
+            check_unregistered(session, cassandra_table(model, settings.cassandra.keyspace))
             registry.register(model)
+    add_columns(session, settings, models, lambda statement: _execute(session, statement))
     _log.info("cassandra is set up", keyspace=settings.cassandra.keyspace, tables=[model.name for model in models])
 
 
 def reset(session: Session, settings: Settings, models: tuple[ReadModel, ...]) -> None:
-    """Drop the tables of read models with their positions, and make them anew, to be filled from the log."""
+    """Drop the tables of read models with their positions, and make them anew as declared, to be filled from the log."""
     keyspace, projection = settings.cassandra.keyspace, settings.projector.projection
+    registry = registry_of(session, settings)
+    found = registry.read(model.name for model in models)
     for model in models:
+        generation = written_by(found[model.name], model) or found[model.name].current
         rows = session.execute(
-            f'SELECT shard, writetime(lsn) AS written FROM "{keyspace}"."{POSITIONS}"'
-            " WHERE projection = %s AND read_model = %s",
-            (projection, model.name),
+            f'SELECT read_model, shard, writetime(lsn) AS written FROM "{keyspace}"."{POSITIONS}" WHERE projection = %s',
+            (projection,),
         )
         for row in rows:
-            session.execute(
-                f'DELETE FROM "{keyspace}"."{POSITIONS}" USING TIMESTAMP {int(row.written)}'
-                " WHERE projection = %s AND read_model = %s AND shard = %s",
-                (projection, model.name, row.shard),
-            )
-        table = cassandra_table(model, keyspace)
-        beside = feed_tables(model, keyspace)
-        dropped = [*table.drop(), *(statement for side in beside for statement in side.drop())]
-        for statement in (*dropped, *table.creation(), *(side.create() for side in beside)):
+            if row.written is not None and is_of(row.read_model, generation.table):
+                session.execute(
+                    f'DELETE FROM "{keyspace}"."{POSITIONS}" USING TIMESTAMP {int(row.written)}'
+                    " WHERE projection = %s AND read_model = %s AND shard = %s",
+                    (projection, row.read_model, row.shard),
+                )
+        own, *beside = of_generation(model, keyspace, generation.table)
+        dropped = [*own.drop(), *(statement for side in beside for statement in side.drop())]
+        for statement in (*dropped, *own.creation(), *(side.create() for side in beside)):
             _execute(session, statement)
+        if not generation.fingerprint:
+            registry.register(model)
+        elif generation.fingerprint != shape_of(model).fingerprint:
+            registry.reshape(generation, shape_of(model))
         _log.info("read model is reset: stop its workers, delete their replicas, start them", read_model=model.name)
 
 
