@@ -13,6 +13,7 @@ from command_api.process.settings import Settings
 from projector.cassandra.session import close, connect
 from projector.cassandra.write import Writer
 from projector.configured import load_read_models
+from projector.generations.tables import written_now
 
 _TIMEOUT_S = 2.0
 _CHANGES, _KEYS, _SECONDS = (f"projection_put_aside_{what}" for what in ("changes", "keys", "seconds"))
@@ -23,19 +24,21 @@ _PENDING = "projection_budget_pending_keys"
 def status_lines(settings: Settings) -> Iterator[str]:
     """A line a read model: its name, the position that it covers, what is put aside; of a feed, who is hot.
 
-    Raises CassandraError.
+    Of its generations the one that a worker with this declaration writes. Raises CassandraError, GenerationError.
     """
+    models = load_read_models(settings.projector.read_models)
     session = connect(settings.cassandra)
     try:
         positions = Writer(session).read_positions(
             keyspace=settings.cassandra.keyspace, projection=settings.projector.projection
         )
+        tables = written_now(session, settings, models)
     finally:
         close(session)
     exported = _exported(settings)
     aside, hot = put_aside(exported), hot_authors(exported)
-    for model in load_read_models(settings.projector.read_models):
-        position = positions.get(model.name)
+    for model in models:
+        position = positions.get(tables[model.name])
         covered = str(Lsn(position.lsn)) if position else "not covered yet"
         yield "\t".join(filter(None, (model.name, covered, aside.get(model.name), hot.get(model.name))))
 

@@ -23,6 +23,8 @@ from projector.apply.log import LogUnavailableError
 from projector.cassandra.errors import CassandraError
 from projector.cassandra.session import close, connect
 from projector.configured import ConfigurationError, load_read_models
+from projector.generations.errors import GenerationError
+from projector.generations.tables import written_now
 from projector.verify.compare import Progress
 from projector.verify.errors import VerifyError
 from projector.verify.report import Report, as_json, lines
@@ -55,10 +57,11 @@ def verify(
         models = _chosen(load_read_models(settings.projector.read_models), names or [], every)
         session = connect(settings.cassandra)
         try:
+            tables = written_now(session, settings, models)
             for model in models:
                 try:
                     with _progress(model.name) as progress:
-                        report = verify_model(model, settings, session, options, progress)
+                        report = verify_model(model, settings, session, options, progress, tables[model.name])
                 except (VerifyError, CassandraError, LogUnavailableError) as error:
                     _log.error("not verified", read_model=model.name, error=type(error).__name__, reason=str(error))
                     failed = True
@@ -69,7 +72,7 @@ def verify(
                         typer.echo(line)
         finally:
             close(session)
-    except (ConfigurationError, CassandraError) as error:
+    except (ConfigurationError, CassandraError, GenerationError) as error:
         _log.error("not verified", error=type(error).__name__, reason=str(error))
         failed = True
     if json_:

@@ -20,6 +20,8 @@ from command_api.process.settings import Settings
 from projections.read_model import ReadModel
 from projector.cassandra.errors import CassandraError
 from projector.cassandra.session import close, connect
+from projector.generations.errors import GenerationError
+from projector.generations.tables import written_now
 from projector.metrics import WorkerMetrics
 from projector.verify.compare import Progress
 from projector.verify.errors import VerifyError
@@ -77,18 +79,23 @@ def _run(
             _log.warning("a sample could not be verified", reason=str(error))
             continue
         try:
+            tables = written_now(session, settings, models)
             for model in models:
-                _check(model, settings, session, metrics, progress)
+                _check(model, settings, session, metrics, progress, tables[model.name])
+        except GenerationError as error:
+            _log.warning("a sample could not be verified", reason=str(error))
         except _StoppedError:
             return
         finally:
             close(session)
 
 
-def _check(model: ReadModel, settings: Settings, session: Session, metrics: WorkerMetrics, progress: Progress) -> None:
+def _check(
+    model: ReadModel, settings: Settings, session: Session, metrics: WorkerMetrics, progress: Progress, table: str
+) -> None:
     options = Options(percent=settings.projector.verify_sample, seed=secrets.randbelow(1 << 31))
     try:
-        report = verify(model, settings, session, options, progress)
+        report = verify(model, settings, session, options, progress, table)
     except (VerifyError, CassandraError) as error:
         _log.warning("a sample could not be verified", read_model=model.name, reason=str(error))
         return
