@@ -28,10 +28,14 @@ _FAILED_POLL_SECONDS = 0.050  # while Cassandra is away
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """How far a read model is: `lsn` is covered; `committed_at` in microseconds, None when nothing was covered yet."""
+    """How far a read model is: `lsn` is covered; `committed_at` in microseconds, None when nothing was covered yet.
+
+    unfilled: rows lack values of a column that its table got after it was made; nothing is covered until they have them.
+    """
 
     lsn: Lsn
     committed_at: int | None
+    unfilled: bool = False
 
     def lag_seconds(self, now: int | None = None) -> float | None:
         """See the module; None when nothing was covered yet."""
@@ -41,6 +45,13 @@ class Position:
 
 
 NOTHING = Position(lsn=Lsn(0), committed_at=None)
+_UNFILLED = Position(lsn=Lsn(0), committed_at=None, unfilled=True)
+
+
+def of_columns(table: Position, added: Iterable[Position]) -> Position:
+    """The position of a table's rows with the columns that it got later (`projections.added_columns`)."""
+    least = min((table, *added), key=lambda one: one.lsn)
+    return _UNFILLED if any(not one.lsn for one in added) else least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +134,8 @@ class Freshness:
             return known
         await self._refresh()
         known = self._positions.get(model, NOTHING)
+        if known.unfilled:  # a fill takes longer than anybody waits
+            raise self._not_covered(model, token, 0.0)
         return known if known.lsn >= token else await self._wait(model, token, bound)
 
     def shown(self, model: str) -> Lsn:

@@ -14,6 +14,7 @@ ProblemError
 ├── NotCoveredError          503  the read model did not reach the token within the bound
 ├── StoreUnavailableError    503  Cassandra is away, slow or short of replicas
 ├── NotStoredError           503  a feed, or a part of it, of which there are no copies, and Postgres was not asked
+│   ├── NotFilledError       503  a column was added to the read model and is being filled, and Postgres was not asked
 │   └── OtherDeclarationError 503  what is read now holds another declaration than this server's, and Postgres was not asked
 ├── StoreNotSetUpError       503  Cassandra answers, but the tables are not there or are of another declaration
 └── InternalFaultError       500  a fault of this server; the log has it, the reply does not
@@ -157,6 +158,16 @@ class NotStoredError(ProblemError):
         super().__init__(detail, hint=hint, headers=headers or {"Retry-After": "1"}, **members)
         self.reader = reader
         self.covered = Lsn(0)
+
+
+class NotFilledError(NotStoredError):
+    """See the module."""
+
+    status, slug, title = (
+        503,
+        "not-filled",
+        "A column was added to the read model, and not all rows have its values yet",
+    )
 
 
 class OtherDeclarationError(NotStoredError):

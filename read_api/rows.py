@@ -32,6 +32,7 @@ from read_api.live import Live
 from read_api.paging import Page, PageSeal, foreign_page
 from read_api.problem import (
     NotCoveredError,
+    NotFilledError,
     NotStoredError,
     OtherDeclarationError,
     ProblemError,
@@ -280,6 +281,8 @@ class Reader:
             problem = OtherDeclarationError(f"{self._name} holds another declaration than this server's now")
             problem.covered = position.lsn
             raise problem
+        if position.unfilled:
+            raise NotFilledError(f"{self._name} has rows without the values of a column that was added to it")
         return stored, position
 
     async def _merged(
@@ -319,7 +322,7 @@ class Reader:
         position = await self._freshness.at_least(self._name, token, bound)
         for name in self._also:
             other = await self._freshness.at_least(name, token, max(0.0, until - loop.time()))
-            position = min(position, other, key=lambda one: one.lsn)
+            position = min(position, other, key=lambda one: (not one.unfilled, one.lsn))
         return position
 
     async def _from_postgres(

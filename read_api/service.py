@@ -7,6 +7,7 @@ from typing import Any
 
 from command_api.lsn import Lsn
 from command_api.process.settings import Settings
+from projections.added_columns import own_positions
 from projections.cassandra_table import POSITIONS
 from projections.generations import select_registry
 from projections.read_model import ReadModel
@@ -14,7 +15,7 @@ from read_api.coverage import Declared
 from read_api.cql import Shape
 from read_api.declared import routes_of
 from read_api.fallback import Fallback
-from read_api.freshness import Freshness, Position, PositionRow, covered
+from read_api.freshness import Freshness, Position, PositionRow, covered, of_columns
 from read_api.hints import Hints
 from read_api.live import Live
 from read_api.metrics import Metrics
@@ -98,7 +99,11 @@ class ReadService:
         await self.live.known()
         of = await self._by_table()
         # After the last wait, so that these are of the generations that are read when they arrive.
-        return {name: of[table] for name in self.routes if (table := self.live.table(name)) in of}
+        return {
+            name: of_columns(of[table], tuple(own_positions(of, table, route.table.columns).values()))
+            for name, route in self.routes.items()
+            if (table := self.live.table(name)) in of
+        }
 
     async def _by_table(self) -> Mapping[str, Position]:
         rows = (await self.store.read(self._select_positions, (self._projection,))).rows
