@@ -119,7 +119,7 @@ def decode(value: bytes) -> Record:
     """Read one record's value; raises LogRecordError when it is no record of this contract."""
     try:
         return _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LogRecordError(f"not a record of the log's contract: {error}") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterable
 from functools import cache
 
@@ -34,5 +33,5 @@ def trace_writes(transactions: Iterable[Transaction], now: float) -> None:
 def _traceparent(content: str | None) -> str | None:
     try:
         return parse(base64.b64decode(content or "", validate=True).decode("ascii"))
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # binascii's and Unicode's are of this kind too
         return None

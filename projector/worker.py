@@ -129,11 +129,11 @@ class Worker:
             self._born = high
         fresh = self._position.offset == 0
         check_bounds(self._position.offset, low, high)
-        assembler = Assembler(self._position.lsn, from_start=low == 0 or not fresh)
+        skipped = {offset for (offset,) in self._connection.execute("SELECT log_offset FROM main.skipped")}
+        assembler = Assembler(self._position.lsn, from_start=low == 0 or not fresh, skipped=skipped)
         self._log.open_at(low if fresh else self._position.offset)
         self._look()
         self._bind_metrics()
-        skipped = {offset for (offset,) in self._connection.execute("SELECT log_offset FROM main.skipped")}
         _log.info(
             "reading the log",
             offset=low if fresh else self._position.offset,
@@ -149,8 +149,7 @@ class Worker:
                 if not records:
                     self._idle()
                     continue
-                kept = [record for record in records if record[0] not in skipped] if skipped else records
-                items = list(assembler.feed(kept))
+                items = list(assembler.feed(records))
                 self._metrics.phase_seconds.labels(phase="read").observe(time.perf_counter() - started)
                 for batch in self._cut(items):
                     self._apply(batch)

@@ -12,10 +12,14 @@ remembered, and unless the whole transaction follows before anything later is ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from command_api.envelope import MESSAGE_PREFIX, SNAPSHOT_XID, LogRecordError, Record, decode
 from projector.apply.transaction import Changes, Heartbeat, Transaction
+
+_MOST_LSN = (1 << 52) - 1  # which write timestamps have room for
+_LSN_DIGITS = 16
+_MOST_MICROSECONDS = 1 << 62
 
 
 class LogGapError(RuntimeError):
@@ -35,11 +39,13 @@ class Assembler:
     """Assembles the log from a position on.
 
     lsn: end LSN up to which everything is applied. from_start: False when reading begins in the middle of a log whose
-    beginning is gone: then all before the next whole snapshot is passed over.
+    beginning is gone: then all before the next whole snapshot is passed over. skipped: offsets of records that are passed
+    over; one of a transaction's changes keeps its place in it.
     """
 
-    def __init__(self, lsn: int, *, from_start: bool = True) -> None:
+    def __init__(self, lsn: int, *, from_start: bool = True, skipped: Container[int] = ()) -> None:
         self._lsn = lsn
+        self._skipped = skipped
         self._open: dict[str, _Open] = {}
         self._last_id: str | None = None  # the last change's transaction id, and what it belongs to
         self._last: _Open | None = None
@@ -49,6 +55,9 @@ class Assembler:
     def feed(self, records: Iterable[tuple[int, bytes]]) -> Iterator[Transaction | Heartbeat]:
         """Take (offset, value) in log order; raises LogRecordError with the offset, LogGapError."""
         for offset, value in records:
+            if self._skipped and offset in self._skipped:
+                self._pass_over(value, offset)
+                continue
             try:
                 record = decode(value)
                 if record.op is not None:
@@ -77,16 +86,26 @@ class Assembler:
             self._last_id, self._last = place.id, self._open.get(_name(place.id))
         transaction = self._last
         if transaction is not None and place.total_order == transaction.changes.count + 1:
-            transaction.changes.append(record, value)
+            transaction.changes.append(record, value, offset)
             message = record.message
             if message is not None and (message.prefix or "").startswith(MESSAGE_PREFIX):
                 transaction.changes.messages.append((offset, message))
 
+    def _pass_over(self, value: bytes, offset: int) -> None:
+        self._last_id = None
+        try:
+            place = decode(value).transaction
+        except LogRecordError:
+            return
+        transaction = self._open.get(_name(place.id)) if place is not None else None
+        if place is not None and transaction is not None and place.total_order == transaction.changes.count + 1:
+            transaction.changes.append_nothing(offset)
+
     def _boundary(self, record: Record, offset: int) -> Transaction | Heartbeat | None:
         self._last_id = None
         if record.status == "BEGIN":
-            if record.id is None or not record.id.partition(":")[2].isdigit():
-                raise LogRecordError(f"a BEGIN whose id {record.id!r} does not end in an LSN")
+            if record.id is None or _lsn_of(record.id) is None:
+                raise LogRecordError(f"a BEGIN whose id {_shown(record.id)} does not end in an LSN")
             self._begin(record.id, offset)
             return None
         if record.status == "END":
@@ -106,10 +125,9 @@ class Assembler:
 
     def _end(self, record: Record, offset: int) -> Transaction | None:
         end_id = record.id or ""
-        name, lsn_text = _name(end_id), end_id.partition(":")[2]
-        if not lsn_text.isdigit() or record.event_count is None:
-            raise LogRecordError(f"an END without event_count, or whose id {record.id!r} does not end in an LSN")
-        lsn = int(lsn_text)
+        name, lsn = _name(end_id), _lsn_of(end_id)
+        if lsn is None or record.event_count is None:
+            raise LogRecordError(f"an END without event_count, or whose id {_shown(record.id)} does not end in an LSN")
         transaction = self._open.get(name)
         complete = transaction is not None and transaction.changes.count == record.event_count
         if complete and name == end_id:
@@ -144,6 +162,8 @@ class Assembler:
 
     def _heartbeat(self, record: Record, offset: int) -> Heartbeat | None:
         lsn = record.lsn or 0
+        if not 0 <= lsn <= _MOST_LSN:
+            raise LogRecordError(f"a heartbeat whose lsn {_shown(lsn)} is none")
         if lsn <= self._lsn or self.waiting_for_snapshot:
             return None
         self._check_gap(lsn + 1, offset)
@@ -177,5 +197,22 @@ def _name(transaction_id: str) -> str:
     return transaction_id if xid == SNAPSHOT_XID else xid
 
 
+def _lsn_of(transaction_id: str) -> int | None:
+    """The LSN that an id ends in; None when it ends in none."""
+    text = transaction_id.partition(":")[2]
+    if not (text.isascii() and text.isdigit() and len(text) <= _LSN_DIGITS):
+        return None
+    lsn = int(text)
+    return lsn if lsn <= _MOST_LSN else None
+
+
 def _micros(record: Record) -> int:
-    return record.ts_us if record.ts_us is not None else record.ts_ms * 1_000
+    at = record.ts_us if record.ts_us is not None else record.ts_ms * 1_000
+    if abs(at) > _MOST_MICROSECONDS:
+        raise LogRecordError(f"a time of {_shown(at)} microseconds is none")
+    return at
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if not isinstance(value, int) or value.bit_length() < 256 else "of many digits"
+    return text if len(text) <= 80 else f"{text[:80]}…"

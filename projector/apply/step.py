@@ -22,6 +22,7 @@ from projector.replica.backfill import Backfills
 from projector.replica.deferred import Deferred, Since
 from projector.replica.groups import GroupError, Groups
 from projector.replica.images import Images
+from projector.replica.values import ValueFormatError
 
 Row = tuple[Any, ...]
 CHUNK = 2_000
@@ -64,7 +65,10 @@ class Step:
         """
         self._clear(silent)
         for transaction in transactions:
-            self._images.add(transaction.changes)
+            try:
+                self._images.add(transaction.changes)
+            except ValueFormatError as error:
+                raise _located(error, transaction) from error
             self.feeds.end(transaction.committed_at)
         self._images.flush()
         imaged = self._update_groups(self._images.tables)
@@ -172,6 +176,17 @@ class Step:
             if count:
                 self._connection.execute(f"DELETE FROM {touched_name(name)}")
                 self._touched[name] = 0
+
+
+def _located(error: ValueFormatError, transaction: Transaction) -> ValueFormatError:
+    offset = -1 if error.change is None else transaction.changes.offset_of(error.change)
+    if offset < 0:
+        return error
+    return ValueFormatError(
+        f"log offset {offset}: {error}; nothing of its transaction is applied. Where a foreign writer made the record, remove"
+        " that writer; where Postgres did, correct or delete the row there, so that a later record says what is true. Then"
+        f" pass over this one with: projector skip --offset {offset}"
+    )
 
 
 def _explained(model: str, error: sqlite3.OperationalError) -> Exception:

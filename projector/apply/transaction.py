@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from array import array
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
@@ -15,8 +16,8 @@ class Changes:
     """The changes of a transaction in order, appended one by one; read as often as wanted.
 
     Up to `SPILL_BYTES` they stay decoded in memory; from then on the records go to an unlinked temporary file, so a
-    transaction of any size costs a bounded amount of memory. `messages` are those among them that ask the worker for
-    something, each with its log offset.
+    transaction of any size costs a bounded amount of memory, but for the eight bytes of each one's log offset. `messages`
+    are those among them that ask the worker for something, each with its log offset.
     """
 
     def __init__(self) -> None:
@@ -25,10 +26,12 @@ class Changes:
         self._file: IO[bytes] | None = None
         self.count = 0
         self.messages: list[tuple[int, Message]] = []
+        self._offsets = array("q")
 
-    def append(self, change: Record, value: bytes) -> None:
-        """Add a change and the value that it was decoded from."""
+    def append(self, change: Record, value: bytes, offset: int = -1) -> None:
+        """Add a change, the value that it was decoded from, and where that stands in the log."""
         self.count += 1
+        self._offsets.append(offset)
         if self._file is None:
             self._held.append(change)
             self._bytes += len(value)
@@ -43,6 +46,15 @@ class Changes:
             self._file.seek(0)
             while header := self._file.read(4):
                 yield decode(self._file.read(int.from_bytes(header, "big")))
+
+    def append_nothing(self, offset: int) -> None:
+        """Hold the place of a change that is passed over."""
+        self.append(Record(), b"{}", offset)
+
+    def offset_of(self, change: Record) -> int:
+        """Where a change of these stands in the log; -1 when that is not known."""
+        place = change.transaction.total_order if change.transaction is not None else 0
+        return self._offsets[place - 1] if 0 < place <= len(self._offsets) else -1
 
     def close(self) -> None:
         """Give memory and file back; only `count` is left."""

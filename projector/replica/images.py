@@ -69,14 +69,19 @@ class Images:
         self.clear()
 
     def add(self, changes: Iterable[Record]) -> None:
-        """Take changes in log order; those of tables that nobody reads pass by. Raises ValueFormatError."""
+        """Take changes in log order; those of tables that nobody reads pass by. Raises ValueFormatError with its change."""
         by_place = self._by_place
-        for change in changes:
-            source = change.source
-            if source is not None and source.table in by_place:
-                images = by_place[source.table].get(source.schema)
-                if images is not None:
-                    images.add(change)
+        change = None
+        try:
+            for change in changes:
+                source = change.source
+                if source is not None and source.table in by_place:
+                    images = by_place[source.table].get(source.schema)
+                    if images is not None:
+                        images.add(change)
+        except ValueFormatError as error:
+            error.change = change
+            raise
 
     def flush(self) -> None:
         """Bring the images and the replica up to the last change."""

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from command_api.envelope import UNAVAILABLE
+from command_api.envelope import UNAVAILABLE, Record
 from projections.values import Kind, ValueType
 from projector.compile.functions import (
     DATE_INFINITY,
@@ -43,6 +43,7 @@ _INFINITE_MICROS = {
     -9223372036832400000: TIMESTAMP_NEGATIVE_INFINITY,
 }
 _INFINITE_MILLIS = {number // 1_000: infinity for number, infinity in _INFINITE_MICROS.items()}
+_NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 _UNAVAILABLE_BYTES = base64.b64encode(UNAVAILABLE.encode()).decode()
 _UNAVAILABLE_FORMS = (
     UNAVAILABLE,
@@ -66,7 +67,12 @@ UNCHANGED = Unchanged()
 
 
 class ValueFormatError(ValueError):
-    """A value in the log that has no replica form; the message names table and column."""
+    """A value in the log that has no replica form; the message names table and column.
+
+    change: the change that it is of, where that is known.
+    """
+
+    change: Record | None = None
 
 
 def timestamptz_micros(text: str) -> int:
@@ -135,6 +141,8 @@ def _micros_from_millis(value: int) -> int:
 
 
 def _float(value: float | str) -> float | str:
+    if isinstance(value, str) and value not in _NO_NUMBERS:
+        raise ValueError(f"{value[:40]!r} is no number")
     return value if isinstance(value, str) else float(value)
 
 
