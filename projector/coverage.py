@@ -47,11 +47,13 @@ class Coverage:
         self._models = models
         self.put_aside: dict[str, Progress] = {}
         self._held: dict[str, int] = {}
+        self._filling: set[str] = set()
         self._seen: dict[str, tuple[float, int]] = {}  # when a model's entries were first seen, and what was done then
 
     def publish(self, lsn: int, at: int, silent: AbstractSet[str], put_aside: dict[str, Progress]) -> None:
         """Publish a committed position. at: commit time there, microseconds. silent: models written further already."""
         self._export(put_aside)
+        self._export_fills()
         loud = [name for name in self._models if name not in silent]
         held = {name: put_aside[name] for name in loud if name in put_aside}
         self._write({name: lsn for name in loud if name not in held}, at)
@@ -78,6 +80,12 @@ class Coverage:
             )
         for name, lsn in covered.items():
             self._metrics.covered_lsn.labels(name).set(lsn)
+
+    def _export_fills(self) -> None:
+        fills = self._added.fills
+        for name in self._filling | fills.keys():
+            self._metrics.backfill_left.labels(name).set(fills[name].total - fills[name].done if name in fills else 0)
+        self._filling = set(fills)
 
     def _export(self, put_aside: dict[str, Progress]) -> None:
         now = time.monotonic()

@@ -87,6 +87,12 @@ class WorkerMetrics:
             model,
             registry=registry,
         )
+        self.backfill_left = Gauge(
+            "projection_backfill_rows_left",
+            "Source rows, or groups, that a fill of added columns has still to go through",
+            model,
+            registry=registry,
+        )
         self.hot_authors = Gauge(
             "projection_feed_hot_authors",
             "Authors of a feed whose entries are merged when it is read",

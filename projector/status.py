@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from command_api.lsn import Lsn
 from command_api.process.settings import Settings
+from projections.added_columns import own_positions
 from projector.cassandra.session import close, connect
 from projector.cassandra.write import Writer
 from projector.configured import load_read_models
@@ -19,6 +20,7 @@ _TIMEOUT_S = 2.0
 _CHANGES, _KEYS, _SECONDS = (f"projection_put_aside_{what}" for what in ("changes", "keys", "seconds"))
 _HOT, _FLIPS = "projection_feed_hot_authors", "projection_feed_flips_under_way"
 _PENDING = "projection_budget_pending_keys"
+_FILL = "projection_backfill_rows_left"
 
 
 def status_lines(settings: Settings) -> Iterator[str]:
@@ -36,11 +38,31 @@ def status_lines(settings: Settings) -> Iterator[str]:
     finally:
         close(session)
     exported = _exported(settings)
-    aside, hot = put_aside(exported), hot_authors(exported)
+    aside, hot, left = put_aside(exported), hot_authors(exported), fills(exported)
     for model in models:
         position = positions.get(tables[model.name])
         covered = str(Lsn(position.lsn)) if position else "not covered yet"
-        yield "\t".join(filter(None, (model.name, covered, aside.get(model.name), hot.get(model.name))))
+        own = own_positions(positions, tables[model.name], model.columns)
+        filled = told_fill([column for column, of in own.items() if not of.lsn], left.get(model.name))
+        yield "\t".join(filter(None, (model.name, covered, filled, aside.get(model.name), hot.get(model.name))))
+
+
+def told_fill(columns: Sequence[str], left: float | None) -> str:
+    """What is said of columns without values in all rows. left: source rows that a worker has still to go through."""
+    if not columns:
+        return ""
+    names = ", ".join(columns)
+    return f"{names} to be filled" if left is None else f"{names} being filled, {left:,.0f} source rows left"
+
+
+def fills(text: str) -> dict[str, float]:
+    """By read model, what a worker's metrics say that a fill has left; without those that have none."""
+    return {
+        sample.labels["read_model"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == _FILL and sample.value
+    }
 
 
 def put_aside(text: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, NoHostAvailable, Session
 from cassandra.query import tuple_factory
 
 from command_api.lsn import Lsn
+from projections.added_columns import own_positions
 from projections.cassandra_table import CassandraTable, cassandra_table
 from projections.read_model import ReadModel
 from projections.values import Kind
@@ -121,9 +122,11 @@ class Table:
         """
         until, pause = time.monotonic() + seconds, _POLL_FIRST
         while True:
-            position = read_positions(self._session, self._keyspace, self._projection, 0).get(
-                self._table.stored or self._model.name
-            )
+            table = self._table.stored or self._model.name
+            positions = read_positions(self._session, self._keyspace, self._projection, 0)
+            # Of a column that was added later too, whose position is 0 until all rows have its value.
+            own = own_positions(positions, table, self._table.columns).values()
+            position = min((positions[table], *own), key=lambda one: one.lsn) if table in positions else None
             if position is not None and position.lsn >= lsn:
                 return position.epoch
             waiting(position.lsn if position else 0)
