@@ -33,7 +33,8 @@ Rules that a reader may rely on:
 - A truncate is one ``t`` record a table, with neither before nor after.
 - A truncate's key is null, as Debezium's is.
 - ``history`` names the server and timeline whose LSN the record carries, so whoever goes on from a position knows which
-  history it belongs to. Logs of a stock Debezium lack it; what else differs in them is in deploy/debezium/README.md.
+  history it belongs to. END of a stock Debezium lacks it; beside one, messages with `HEARTBEAT_PREFIX` have it as their
+  content. What else differs is in deploy/debezium/README.md.
 - How each type's values are written is the table in `command_api.relay.encodings`. What a reader has to know of the
   column to invert it: a ``time(p)`` or ``timestamp(p)`` is milliseconds if its declared precision p <= 3, else
   microseconds (no precision is 6); a ``timestamptz(p)`` is ISO 8601 text in UTC ending in ``Z`` with exactly p digits
@@ -58,6 +59,7 @@ UNAVAILABLE = "__debezium_unavailable_value"
 TABLE_KEY = "__dbz__physicalTableIdentifier"
 SNAPSHOT_XID = "snapshot"
 MESSAGE_PREFIX = "lockstep."
+HEARTBEAT_PREFIX = f"{MESSAGE_PREFIX}heartbeat"
 MESSAGES = b'"LOGICAL_DECODING_MESSAGE"'
 """What END counts messages under, as JSON."""
 

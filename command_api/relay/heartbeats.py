@@ -2,7 +2,8 @@
 
 A stock connector's heartbeats carry no position, so on a database where nothing published happens no read model would
 cover a token, and the slot would pin WAL. This process says so in the stream itself: when WAL was written since it last
-spoke, it commits a message (prefix ``lockstep.heartbeat``), whose END then carries a position above all of it.
+spoke, it commits a message (`envelope.HEARTBEAT_PREFIX`), whose END then carries a position above all of it. Its content
+is the server's history, which a connector's records lack: the log's end tells whoever goes on whether it is his.
 
 It also looks after what a stock connector passes over in silence: before it begins, that slot, log and server belong
 together (`continuity`), and from then on that the slot is there and whole; a connector makes a missing slot anew and
@@ -18,8 +19,7 @@ from typing import Final
 import psycopg
 from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
 
-from command_api.envelope import MESSAGE_PREFIX
-from command_api.lsn import Lsn
+from command_api.envelope import HEARTBEAT_PREFIX
 from command_api.process.logging import get_logger
 from command_api.process.settings import Settings
 from command_api.relay import continuity
@@ -28,7 +28,6 @@ from command_api.relay.errors import HistoryError, SourceUnavailableError, Trans
 from command_api.relay.replication import ReplicationConnection
 from command_api.relay.tail import read_tail
 
-PREFIX: Final = f"{MESSAGE_PREFIX}heartbeat"
 PACE_S: Final = 0.1  # a message is a commit of its own, which the relay's heartbeats are not
 LOOK_S: Final = 3.0  # between two looks at the slot
 
@@ -56,24 +55,20 @@ def run(settings: Settings, stop: threading.Event, *, pace_s: float = PACE_S, lo
             raise
 
 
-def check(settings: Settings, catalog: Catalog) -> Lsn:
-    """The log's position, if a connector may go on from the slot behind it; raises SetupError or HistoryError."""
-    with ReplicationConnection(settings.postgres.relay.get_secret_value()) as connection:
-        identity = connection.identify()
-    slot = catalog.slot(settings.relay.slot)
-    tail = read_tail(settings.kafka, at_least=slot.confirmed if slot is not None else 0)
-    return continuity.check(slot_name=settings.relay.slot, slot=slot, tail=tail, identity=identity)
-
-
 def _beat(settings: Settings, stop: threading.Event, pace_s: float, look_s: float) -> None:
     name = settings.relay.slot
-    with Catalog(settings.postgres.relay.get_secret_value()) as catalog:
-        position = check(settings, catalog)
-        _log.info("heartbeats", slot=name, position=str(position))
+    conninfo = settings.postgres.relay.get_secret_value()
+    with Catalog(conninfo) as catalog:
+        with ReplicationConnection(conninfo) as connection:
+            identity = connection.identify()
+        slot = catalog.slot(name)
+        tail = read_tail(settings.kafka, at_least=slot.confirmed if slot is not None else 0)
+        position = continuity.check(slot_name=name, slot=slot, tail=tail, identity=identity)
+        _log.info("heartbeats", slot=name, position=str(position), history=identity.text)
         said, looked = 0, time.monotonic()
         while not stop.wait(pace_s):
             if _flushed(catalog) > said:
-                _say(catalog)
+                _say(catalog, identity.text)
                 said = _flushed(catalog)
             if time.monotonic() - looked > look_s:
                 looked = time.monotonic()
@@ -91,9 +86,9 @@ def _flushed(catalog: Catalog) -> int:
     return int(lsn)
 
 
-def _say(catalog: Catalog) -> None:
+def _say(catalog: Catalog, history: str) -> None:
     try:
-        catalog.connection.execute("select pg_logical_emit_message(true, %s, '')", (PREFIX,))
+        catalog.connection.execute("select pg_logical_emit_message(true, %s, %s)", (HEARTBEAT_PREFIX, history))
     except psycopg.Error as error:
         raise SourceUnavailableError(f"a heartbeat could not be written: {error}") from error
 

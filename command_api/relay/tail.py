@@ -6,14 +6,17 @@ END costs little more than reading it once. Nothing is kept of a window but its 
 The last one need not be the furthest: a relay that was paused, lost the slot and woke up writes what it still held
 behind what its successor wrote. The caller says which position must be there, and the search goes on to it. A record
 that is none of this contract's is passed over here: it stops the projector, who says what to do.
+
+A log is of one history, so when the furthest record does not name it, as a stock connector's, any record before it may.
 """
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -28,13 +31,14 @@ from command_api.relay.publish import QUIET, kafka_error
 _FIRST_WINDOW: Final = 64
 _GROWTH: Final = 8
 _TIMEOUT_S: Final = 10.0
+_HISTORY_RECORDS: Final = 100_000  # read at most for the history alone
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tail:
     """The log's end. position: None when no END or heartbeat is in it. records: offsets low..high that it holds.
 
-    history: as `Identity.text`, None in logs of a stock Debezium. unfinished: records after the position.
+    history: as `Identity.text`, None when nothing near the end names it. unfinished: records after the position.
     """
 
     position: Lsn | None = None
@@ -54,15 +58,23 @@ def read_tail(settings: Kafka, at_least: int = 0) -> Tail:
         low, high = consumer.get_watermark_offsets(TopicPartition(settings.topic, 0), timeout=_TIMEOUT_S)
         window, end = _FIRST_WINDOW, high
         found = Tail(records=high - low, unfinished=high - low)
-        while end > low and (found.position is None or found.position < at_least):
+        named: str | None = None
+        while end > low and (
+            found.position is None
+            or found.position < at_least
+            or (not (found.history or named) and high - end < _HISTORY_RECORDS)
+        ):
             start = max(low, end - window)
             for offset, value in _records(consumer, settings.topic, start, end):
                 record = _boundary(value)
-                lsn = position(record) if record is not None else None
-                if record is not None and lsn is not None and (found.position is None or lsn >= found.position):
+                if record is None:
+                    continue
+                named = history(record) or named
+                lsn = position(record)
+                if lsn is not None and (found.position is None or lsn >= found.position):
                     found = Tail(position=lsn, history=record.history, records=high - low, unfinished=high - offset - 1)
             end, window = start, window * _GROWTH
-        return found
+        return replace(found, history=found.history or named)
 
 
 def _boundary(value: bytes) -> envelope.Record | None:
@@ -73,6 +85,15 @@ def _boundary(value: bytes) -> envelope.Record | None:
         return envelope.decode(value)
     except envelope.LogRecordError:
         return None
+
+
+def history(record: envelope.Record) -> str | None:
+    """The history that a record names: an END or heartbeat of the relay's, or a message beside a stock connector."""
+    message = record.message
+    if message is not None and message.prefix == envelope.HEARTBEAT_PREFIX:
+        with suppress(ValueError):
+            return base64.b64decode(message.content or "", validate=True).decode() or None
+    return record.history
 
 
 def position(record: envelope.Record) -> Lsn | None:

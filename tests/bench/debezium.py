@@ -8,6 +8,7 @@ them; that for delays is single inserts at 200 a second, each timed from the ret
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import secrets
 import statistics
@@ -94,7 +95,7 @@ def _measured(settings: Settings, capture: Capture, changes: int = CHANGES) -> _
 def _relay(settings: Settings, folder: Path) -> Iterator[psutil.Process]:
     argv = [sys.executable, "-m", "command_api.relay", "run", "--no-metrics"]
     with (folder / "relay.log").open("wb") as output:
-        process = subprocess.Popen(argv, env=environment(settings), stdout=output, stderr=output)
+        process = subprocess.Popen(argv, env=dict(os.environ) | environment(settings), stdout=output, stderr=output)
     try:
         yield psutil.Process(process.pid)
     finally:

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from cassandra.cluster import Session
 
+from command_api.relay.replication import ReplicationConnection
 from command_api.relay.tail import read_tail
 from projector.apply.consume import Assembler
 from projector.apply.log import LogReader
@@ -79,9 +80,10 @@ class Path:
         found = Counter[str]()
         for done in Assembler(0).feed(self._log()):
             if isinstance(done, Transaction):
-                (xid, *_) = {change.transaction.id.partition(":")[0] for change in done.changes if change.transaction}
-                found[xid] += sum(change.op == "c" for change in done.changes) == COPIED
-        return +found
+                inserts = [change.transaction for change in done.changes if change.op == "c" and change.transaction]
+                if len(inserts) == COPIED:
+                    found[inserts[0].id.partition(":")[0]] += 1
+        return found
 
     def _log(self) -> Iterator[tuple[int, bytes]]:
         reader = LogReader(self.pipeline.settings.kafka)
@@ -141,6 +143,8 @@ def test_relay_and_connector_take_each_others_place_and_every_read_model_equals_
             path.equal("the connector after a relay that was killed")
     assert set(path.made) >= {"commit", "insert", "update", "key_change", "delete", "truncate"}, path.made
     assert path.handed_on() == Counter(path.copied)
+    with ReplicationConnection(path.admin) as connection:
+        assert read_tail(pipeline.settings.kafka).history == connection.identify().text
 
 
 def _kill_amid_a_copy(path: Path, connector: Connect) -> None:

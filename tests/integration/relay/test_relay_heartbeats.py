@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +11,16 @@ from typing import Any
 
 import psycopg
 import pytest
+from confluent_kafka import Producer
 
+from command_api import envelope
 from command_api.process.settings import Settings
-from command_api.relay import heartbeats
+from command_api.relay import continuity, heartbeats
 from command_api.relay.catalog import Catalog
 from command_api.relay.errors import HistoryError, RelayError
+from command_api.relay.replication import ReplicationConnection
 from command_api.relay.setup import drop_slot, setup
+from command_api.relay.tail import read_tail
 from tests.integration.relay.stand import DEADLINE_S, flushed, until
 
 
@@ -71,3 +77,23 @@ def test_a_slot_that_is_gone_ends_them(settings: Settings, admin: psycopg.Connec
     assert "behind a gap. Stop the connector" in str(failures[0])
     with pytest.raises(HistoryError, match="missing, though the log goes up to"):
         heartbeats.run(settings, threading.Event())
+
+
+def test_their_history_is_that_of_a_connectors_log(settings: Settings) -> None:
+    position, conninfo = setup(settings).position, settings.postgres.admin.get_secret_value()
+    with Catalog(conninfo) as catalog:
+        slot = catalog.slot(settings.relay.slot)
+    content = base64.b64encode(b"1/1").decode()
+    records = (
+        {"status": "BEGIN", "id": f"5:{position}"},
+        {"op": "m", "source": {}, "message": {"prefix": envelope.HEARTBEAT_PREFIX, "content": content}},
+        {"status": "END", "id": f"5:{position + 8}", "event_count": 1},
+    )
+    producer = Producer(settings.kafka.client_properties())
+    for record in records:
+        producer.produce(settings.kafka.topic, json.dumps(record).encode())
+    producer.flush(10)
+    tail = read_tail(settings.kafka)
+    assert (tail.position, tail.history) == (position + 8, "1/1")
+    with ReplicationConnection(conninfo) as connection, pytest.raises(HistoryError, match="of another server"):
+        continuity.check(slot_name=settings.relay.slot, slot=slot, tail=tail, identity=connection.identify())
