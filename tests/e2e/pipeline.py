@@ -174,6 +174,12 @@ class Pipeline:
         self._started.append(process)
         return process
 
+    def begin(self, *arguments: str, settings: Settings | None = None, log: str) -> Process:
+        """Start any command, and leave it running."""
+        process = Process(log, arguments, settings or self.settings, self.folder / f"{log}.log")
+        self._started.append(process)
+        return process
+
     def set_up(self) -> None:
         """`relay setup` and `projector setup`."""
         self.run("command_api.relay", "setup")
