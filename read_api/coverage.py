@@ -65,6 +65,7 @@ def report(declared: Mapping[str, Declared], positions: Mapping[str, Position]) 
             "lag_seconds": lag,
             "covered_lsn": str(position.lsn),
             "stale": of_model.broken(lag),
+            "dead_letters": position.dead_letters,
         }
     return found
 

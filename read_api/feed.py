@@ -26,6 +26,7 @@ from projections.feed_tables import SHARD, hot_authors_table, skipped_readers_ta
 from projections.read_model import ReadModel
 from projections.values import Kind
 from read_api.cql import Shape, select_of_partitions, select_statement
+from read_api.dead_letters import DeadLetters
 from read_api.freshness import MAX_AGE_SECONDS
 from read_api.merge import Stretch, merge, stretch
 from read_api.order import Order, Row, Span
@@ -84,10 +85,12 @@ class FeedReader:
         copies, entries = select_statement(self._table, Shape()), select_of_partitions(self._pull, Shape())
         return self._hot_authors, self._skipped, self._of_these, copies, entries
 
-    async def read(self, query: Query, limit: int, after: Sequence[Any] | None, read: int) -> FeedPage:
+    async def read(
+        self, query: Query, limit: int, after: Sequence[Any] | None, read: int, lacking: DeadLetters | None = None
+    ) -> FeedPage:
         """At most `limit` rows of a query after a clustering key; read: `FeedPage.read` of the page before.
 
-        Raises NotStoredError, and the store's ProblemErrors.
+        lacking: when there may be authors whose own table lacks rows. Raises NotStoredError, and the store's ProblemErrors.
         """
         (reader,) = query.partition
         mark = self._store.read(self._skipped, (reader,))
@@ -100,6 +103,9 @@ class FeedReader:
         if marked.rows:
             raise NotStoredError(f"{self._name} has not all copies of this reader", reader=True)
         for _ in range(_READS):
+            if lacking is not None and hot:
+                authors = await self._followed(reader, hot) if authors is None else authors
+                await lacking.check_several(self._pull, select_statement(self._pull, Shape()), authors)
             page, now = await self._page(query, limit, after, read, hot, authors)
             if now <= hot:
                 return page

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from command_api.lsn import Lsn
 from read_api.instants import now_micros
@@ -31,11 +31,13 @@ class Position:
     """How far a read model is: `lsn` is covered; `committed_at` in microseconds, None when nothing was covered yet.
 
     unfilled: rows lack values of a column that its table got after it was made; nothing is covered until they have them.
+    dead_letters: rows that its table lacks because Cassandra refused them.
     """
 
     lsn: Lsn
     committed_at: int | None
     unfilled: bool = False
+    dead_letters: int = 0
 
     def lag_seconds(self, now: int | None = None) -> float | None:
         """See the module; None when nothing was covered yet."""
@@ -51,7 +53,7 @@ _UNFILLED = Position(lsn=Lsn(0), committed_at=None, unfilled=True)
 def of_columns(table: Position, added: Iterable[Position]) -> Position:
     """The position of a table's rows with the columns that it got later (`projections.added_columns`)."""
     least = min((table, *added), key=lambda one: one.lsn)
-    return _UNFILLED if any(not one.lsn for one in added) else least
+    return replace(_UNFILLED if any(not one.lsn for one in added) else least, dead_letters=table.dead_letters)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,7 @@ class PositionRow:
     lsn: int
     epoch: int
     committed_at: int | None
+    dead_letters: int = 0
 
 
 def covered(rows: Iterable[PositionRow], epoch: int) -> dict[str, Position]:
@@ -77,9 +80,8 @@ def covered(rows: Iterable[PositionRow], epoch: int) -> dict[str, Position]:
     for name, of_model in shards.items():
         newest = max(epoch, *(row.epoch for row in of_model))
         least = min(of_model, key=lambda row: (row.epoch, row.lsn))
-        positions[name] = (
-            Position(lsn=Lsn(least.lsn), committed_at=least.committed_at) if least.epoch == newest else NOTHING
-        )
+        found = Position(lsn=Lsn(least.lsn), committed_at=least.committed_at) if least.epoch == newest else NOTHING
+        positions[name] = replace(found, dead_letters=sum(row.dead_letters for row in of_model))
     return positions
 
 
@@ -141,6 +143,10 @@ class Freshness:
     def shown(self, model: str) -> Lsn:
         """What is known to be covered of a read model, and so may have been shown."""
         return self._positions.get(model, NOTHING).lsn
+
+    def dead_letters(self, model: str) -> int:
+        """How many rows a read model's table lacks, as of the newest position that is known."""
+        return self._positions.get(model, NOTHING).dead_letters
 
     def forget(self) -> None:
         """Forget what is known: positions are now those of other generations."""

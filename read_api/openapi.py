@@ -195,6 +195,11 @@ def _reply(route: Route) -> Schema:
             "lag_seconds": {"type": ["number", "null"], "description": _LAG},
             "stale": {"type": "boolean", "description": "Older than the read model's declaration allows."},
             "next_page": {"type": ["string", "null"], "description": "Give it as `page` for the rows after these."},
+            "dead_letters": {
+                "type": "array",
+                "items": {"type": "object"},
+                "description": "Rows that the read model's store refuses, with key, reason and lsn; absent when there are none.",
+            },
         },
     }
     return {

@@ -16,6 +16,7 @@ ProblemError
 ├── NotStoredError           503  a feed, or a part of it, of which there are no copies, and Postgres was not asked
 │   ├── NotFilledError       503  a column was added to the read model and is being filled, and Postgres was not asked
 │   └── OtherDeclarationError 503  what is read now holds another declaration than this server's, and Postgres was not asked
+│   └── LacksRowsError       503  rows that Cassandra refuses belong into this reply, and Postgres was not asked
 ├── StoreNotSetUpError       503  Cassandra answers, but the tables are not there or are of another declaration
 └── InternalFaultError       500  a fault of this server; the log has it, the reply does not
 
@@ -174,6 +175,12 @@ class OtherDeclarationError(NotStoredError):
     """See the module."""
 
     status, slug, title = 503, "other-declaration", "The read model holds another declaration than this server's"
+
+
+class LacksRowsError(NotStoredError):
+    """See the module. Its member `dead_letters` names the rows."""
+
+    status, slug, title = 503, "lacks-rows", "The read model lacks rows that its store refuses"
 
 
 class StoreNotSetUpError(ProblemError):

@@ -12,7 +12,7 @@ declared select(). Those rows may be newer than the token, up to the position `s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -25,12 +25,14 @@ from projections.read_model import ReadModel
 from read_api.continuation import key_of, read_key, rest
 from read_api.coverage import NOTHING_DECLARED, Declared
 from read_api.cql import Shape
+from read_api.dead_letters import DeadLetters
 from read_api.fallback import Fallback, FallbackError
 from read_api.feed import FeedReader
 from read_api.freshness import Freshness, Position
 from read_api.live import Live
 from read_api.paging import Page, PageSeal, foreign_page
 from read_api.problem import (
+    LacksRowsError,
     NotCoveredError,
     NotFilledError,
     NotStoredError,
@@ -55,8 +57,11 @@ class Source(StrEnum):
     POSTGRES = "postgres"
 
 
-class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The JSON of a reply. rows: an array of one object a row. stale: older than declared. next_page: None at the end."""
+class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The JSON of a reply. rows: an array of one object a row. stale: older than declared. next_page: None at the end.
+
+    dead_letters: rows of it that Cassandra refuses, so that Postgres was asked; absent when there are none.
+    """
 
     rows: msgspec.Raw
     source: Source
@@ -64,6 +69,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     lag_seconds: float | None
     stale: bool
     next_page: str | None
+    dead_letters: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +102,7 @@ class _Answer:
     more: bool
     state: bytes | None = None
     table: str = ""
+    dead_letters: Sequence[Mapping[str, Any]] = ()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -109,6 +116,7 @@ class Reader:
     fallback, source: Postgres and this read model's SQL there; None asks Postgres never.
     declared: its source tables, of which a token waits, and how old its rows may be.
     live: which generation is read. feed: the declaration of a feed. rebuilds: told of readers whose feed is not stored.
+    dead_letters: asked before rows are read of a read model that lacks some.
     """
 
     def __init__(
@@ -123,6 +131,7 @@ class Reader:
         declared: Declared = NOTHING_DECLARED,
         feed: ReadModel | None = None,
         rebuilds: Rebuilds | None = None,
+        dead_letters: DeadLetters | None = None,
     ) -> None:
         self.route = route
         self._name = route.table.name
@@ -137,6 +146,7 @@ class Reader:
         self._render = RowRenderer(route.table.columns, same=route.path)
         self._feed = feed
         self._rebuilds = rebuilds
+        self._dead_letters = dead_letters
         self._also: tuple[str, ...] = ()  # read models whose positions count too
         if feed is not None and feed.fan_out is not None:
             self._also = (feed.fan_out.pull.name, feed.fan_out.following.name)
@@ -181,6 +191,7 @@ class Reader:
             lag_seconds=answer.lag_seconds,
             stale=stale,
             next_page=self._seal.close(following, query) if following is not None else None,
+            dead_letters=answer.dead_letters,
         )
         return Reply(
             body=_encode(body),
@@ -249,6 +260,7 @@ class Reader:
         stored, position = await self._generation(token, bound)
         query = request.query
         own_state = page.state if page.table == stored.table.stored else None
+        await self._check_dead_letters(stored, query, position)
         state: bytes | None
         if stored.feed is not None:
             rows, state, more = await self._merged(stored.feed, request, page, after, position)
@@ -285,6 +297,19 @@ class Reader:
             raise NotFilledError(f"{self._name} has rows without the values of a column that was added to it")
         return stored, position
 
+    async def _check_dead_letters(self, stored: Stored, query: Query, position: Position) -> None:
+        """Raise LacksRowsError when Cassandra does not have all rows of a partition; the merged ones' are `_merged`'s."""
+        for name in (self._name, *self._also):
+            if self._dead_letters is None or not self._freshness.dead_letters(name):
+                continue
+            table = stored.tables.get(name)
+            if table is not None:
+                try:
+                    await self._dead_letters.check(table, stored.path_statement, query.partition)
+                except LacksRowsError as problem:
+                    problem.covered = position.lsn
+                    raise
+
     async def _merged(
         self, feed: FeedReader, request: ReadRequest, page: Page, after: Sequence[Any] | None, position: Position
     ) -> tuple[Sequence[tuple[Any, ...]], bytes, bool]:
@@ -293,7 +318,8 @@ class Reader:
         except ValueError as error:
             raise foreign_page() from error
         try:
-            found = await feed.read(request.query, request.limit, after, read)
+            lacking = self._dead_letters if self._freshness.dead_letters(feed.also[0]) else None
+            found = await feed.read(request.query, request.limit, after, read, lacking)
         except NotStoredError as problem:
             problem.covered = position.lsn
             raise
@@ -345,6 +371,7 @@ class Reader:
             token=max(token, found.seen),
             lag_seconds=0.0,
             more=found.more,
+            dead_letters=problem.members.get("dead_letters", ()),
         )
 
     def _shown(self, lsn: Lsn, asked: ConsistencyToken | None) -> ConsistencyToken:

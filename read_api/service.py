@@ -9,10 +9,12 @@ from command_api.lsn import Lsn
 from command_api.process.settings import Settings
 from projections.added_columns import own_positions
 from projections.cassandra_table import POSITIONS
+from projections.dead_letters import COLUMN
 from projections.generations import select_registry
 from projections.read_model import ReadModel
 from read_api.coverage import Declared
 from read_api.cql import Shape
+from read_api.dead_letters import DeadLetters
 from read_api.declared import routes_of
 from read_api.fallback import Fallback
 from read_api.freshness import Freshness, Position, PositionRow, covered, of_columns
@@ -46,11 +48,12 @@ class ReadService:
         self.declared = {model.name: Declared.of(model) for model in models}
         self.rebuilds = Rebuilds(self.fallback) if self.fallback is not None else None
         feeds = {model.name: model for model in models if model.fan_out is not None}
+        dead_letters = DeadLetters(self.store, settings.cassandra.keyspace, settings.projector.projection)
         self.live = Live(models, self._registry, self._covered, self.freshness.shown, self._moved)
         self.readers = {
             name: Reader(
                 route, self.store, self.freshness, self.live, seal, self.fallback, sources[name], self.declared[name],
-                feeds.get(name), self.rebuilds,
+                feeds.get(name), self.rebuilds, dead_letters,
             )
             for name, route in self.routes.items()
         }  # fmt: skip
@@ -58,7 +61,7 @@ class ReadService:
         self._hints = Hints(settings.kafka, self.watches.heard, self.watches.look_at_all)
         self._projection, self._epoch = settings.projector.projection, settings.projector.epoch
         table = f'"{settings.cassandra.keyspace}"."{POSITIONS}"'
-        columns = "read_model, shard, lsn, epoch, committed_at"
+        columns = f"read_model, shard, lsn, epoch, committed_at, {COLUMN}"
         self._select_positions = f"SELECT {columns} FROM {table} WHERE projection = ?"
         self._select_registry = select_registry(settings.cassandra.keyspace)
 
@@ -109,8 +112,15 @@ class ReadService:
         rows = (await self.store.read(self._select_positions, (self._projection,))).rows
         return covered(
             (
-                PositionRow(read_model=model, shard=shard, lsn=lsn or 0, epoch=epoch or 0, committed_at=committed_at)
-                for model, shard, lsn, epoch, committed_at in rows
+                PositionRow(
+                    read_model=model,
+                    shard=shard,
+                    lsn=lsn or 0,
+                    epoch=epoch or 0,
+                    committed_at=committed_at,
+                    dead_letters=dead_letters or 0,
+                )
+                for model, shard, lsn, epoch, committed_at, dead_letters in rows
             ),
             self._epoch,
         )

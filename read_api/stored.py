@@ -16,7 +16,10 @@ from read_api.store import Rows, Store
 
 
 class Stored:
-    """tables: by read model, the table of the generation that is read. fan_out: the declaration of a feed."""
+    """tables: by read model, the table of the generation that is read. fan_out: the declaration of a feed.
+
+    self.tables: those whose partitions are named by what the path names, by read model. path_statement: binds that.
+    """
 
     def __init__(
         self,
@@ -31,9 +34,17 @@ class Stored:
         self.feed = FeedReader(store, fan_out, table.keyspace, tables) if fan_out is not None else None
         self._statements: dict[Shape, str] = {}
         self._walk: BucketWalk | None = None
+        self.tables = {table.name: self.table}
+        by_path = self.table
+        if fan_out is not None and fan_out.fan_out is not None:
+            following = fan_out.fan_out.following
+            self.tables[following.name] = cassandra_table(following, table.keyspace, tables[following.name])
         if bucket is not None:
             index = cassandra_table(bucket.index, table.keyspace, tables[bucket.index.name])
+            self.tables[index.name] = by_path = index
             self._walk = BucketWalk(store, self.table, bucket, index)
+
+        self.path_statement = select_statement(by_path, Shape())
 
     async def rows(self, query: Query, limit: int, state: bytes | None) -> Rows:
         """At most `limit` rows of a query, after Cassandra's state of the page before; raises ProblemError."""
