@@ -14,13 +14,13 @@ from cassandra.cluster import Session
 
 from command_api.process.logging import get_logger
 from command_api.process.settings import Settings
-from projections.generations import OPEN, Generation, State
+from projections.generations import OPEN, READY, Generation, State
 from projections.read_model import ReadModel
 from projector.apply.log import LogUnavailableError
 from projector.cassandra.errors import CassandraError
 from projector.cassandra.progress import Position, read_positions
 from projector.cassandra.session import close, connect
-from projector.generations.errors import RegistryError, TakenError
+from projector.generations.errors import NotReadyError, RegistryError, TakenError
 from projector.generations.pace import Pace
 from projector.generations.registry import Registry
 from projector.generations.switch import covers, switch
@@ -32,6 +32,7 @@ from projector.verify.run import Options, verify
 
 _LOOK_S = 0.25
 _TELL_S = 3.0
+_SWITCH_S = 5.0
 _AGAIN_S = 5.0  # after a comparison that could not be made
 _CONNECT_S = 30.0
 _SHOWN = 3
@@ -106,14 +107,21 @@ class Judge(threading.Thread):
         positions = self._positions(session)
         self._report(registry)
         undecided = [name for name, state in self._states.items() if state in OPEN]
-        if not undecided or time.monotonic() < self._again_at or not self._caught_up(registry, positions, undecided):
-            return
-        for name in undecided:
-            self._decide(session, registry, name)
-        if self._then_switch and all(state is State.VERIFIED for state in self._states.values()):
-            for name, generation in self._building.items():
-                done = switch(registry, lambda: self._positions(session), name, generation.number)
-                self._say(f"{name}: generation {done.number} is live, its table is {done.table}")
+        if undecided and time.monotonic() >= self._again_at and self._caught_up(registry, positions, undecided):
+            for name in undecided:
+                self._decide(session, registry, name)
+        if self._then_switch and all(state in READY for state in self._states.values()):
+            self._switch(session, registry)
+
+    def _switch(self, session: Session, registry: Registry) -> None:
+        for name, generation in self._building.items():
+            try:
+                done = switch(registry, lambda: self._positions(session), name, generation.number, wait_s=_SWITCH_S)
+            except NotReadyError as error:
+                _log.warning("not switched yet", reason=str(error))
+                return
+            self._say(f"{name}: generation {done.number} is live, its table is {done.table}")
+        self._then_switch = False
 
     def _positions(self, session: Session) -> Mapping[str, Position]:
         return read_positions(session, self._settings.cassandra.keyspace, self._settings.projector.projection, 0)

@@ -87,7 +87,10 @@ class Registry:
             )
 
     def begin(self, model: ReadModel) -> Generation:
-        """The generation to build for a declaration: the one that is begun already, or a new one. Raises RegistryError."""
+        """The generation to build for a declaration: the newest that is not live, failed or dropped, or else a new one.
+
+        Raises RegistryError.
+        """
         shape = shape_of(model)
         for _ in range(_TRIES):
             of_model = self.read((model.name,))[model.name]
@@ -95,7 +98,7 @@ class Registry:
                 g
                 for g in of_model.generations.values()
                 if g.fingerprint == shape.fingerprint and g.number != of_model.live
-                and (g.state in OPEN or g.state is State.VERIFIED)
+                and g.state in OPEN | READY
             ]  # fmt: skip
             if begun:
                 return max(begun, key=lambda g: g.number)
