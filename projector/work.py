@@ -18,6 +18,7 @@ from command_api.process.logging import get_logger
 from command_api.process.settings import Settings
 from projections.read_model import ReadModel
 from projector.announce import Announcer
+from projector.apply.anew import Anew, later_snapshot
 from projector.apply.log import LogReader
 from projector.apply.probe import LogProbe
 from projector.apply.requests import RebuildAskedError
@@ -41,6 +42,7 @@ from projector.replica.schema import (
     open_replica,
     set_aside,
 )
+from projector.replica.values import ValueFormatError
 from projector.slices import Slices
 from projector.worker import Worker
 
@@ -116,6 +118,7 @@ def work(job: Work) -> None:
             on_write=announcer.saw,
             on_refused=parking.refused,
         )
+        anew: Anew | None = None
         while True:
             job.readiness.began("looking at the log and at what is published")
             connection, tables = _standing_for(job, connection, tables, writer)
@@ -140,10 +143,20 @@ def work(job: Work) -> None:
                 slices=Slices(above=chosen.put_aside_above, keys=chosen.slice_keys, share=chosen.slice_share),
                 turned=_turned(job, connection, tables, session, writer),
                 parking=parking,
+                anew=anew,
             )
+            anew = None
             try:
                 worker.run()
                 break
+            except ValueFormatError as error:
+                begin = later_snapshot(log, error.offset) if error.offset is not None else None
+                if begin is None:
+                    raise
+                _log.warning("a record can't be read: going on from a later snapshot", reason=str(error), offset=begin)
+                anew = Anew(begin, job.program)
+                connection.close()  # with what the batch has left in its temporary tables
+                connection = opened(job)
             except RebuildAskedError as error:
                 _log.warning("the replica is set aside and built anew", reason=str(error), replica=str(job.replica))
                 connection = _anew(job, connection)

@@ -31,6 +31,7 @@ from prometheus_client import Counter
 from command_api.process.logging import get_logger
 from projections.cassandra_table import GC_GRACE_SECONDS, write_timestamp
 from projector.added import AddedColumns
+from projector.apply.anew import Anew, where_to_begin
 from projector.apply.consume import Assembler
 from projector.apply.log import LogReader
 from projector.apply.requests import RequestError, asked, woken
@@ -80,10 +81,12 @@ class Worker:
         clock: Callable[[], float] = time.time,
         turned: Callable[[], None] = lambda: None,
         parking: NoParking | None = None,
+        anew: Anew | None = None,
     ) -> None:
         self._connection = connection
         self._program = program
         self._log = log
+        self._anew = anew
         self._writer = writer
         self._target = target
         self._metrics = metrics
@@ -127,19 +130,14 @@ class Worker:
         if self._born is None:
             write_birth(self._connection, high)
             self._born = high
-        fresh = self._position.offset == 0
         check_bounds(self._position.offset, low, high)
         skipped = {offset for (offset,) in self._connection.execute("SELECT log_offset FROM main.skipped")}
-        assembler = Assembler(self._position.lsn, from_start=low == 0 or not fresh, skipped=skipped)
-        self._log.open_at(low if fresh else self._position.offset)
+        begin, from_start = where_to_begin(self._position.offset, low, self._anew)
+        assembler = Assembler(self._position.lsn, from_start=from_start, skipped=skipped)
+        self._log.open_at(begin)
         self._look()
         self._bind_metrics()
-        _log.info(
-            "reading the log",
-            offset=low if fresh else self._position.offset,
-            end=high,
-            silent=self._published.ahead or None,
-        )
+        _log.info("reading the log", offset=begin, end=high, silent=self._published.ahead or None)
         try:
             while not self._stop.is_set():
                 self._turned()
@@ -149,7 +147,8 @@ class Worker:
                 if not records:
                     self._idle()
                     continue
-                items = list(assembler.feed(records))
+                found = assembler.feed(records)
+                items = list(found if self._anew is None else self._anew.items(found, self._published.check_snapshot))
                 self._metrics.phase_seconds.labels(phase="read").observe(time.perf_counter() - started)
                 for batch in self._cut(items):
                     self._apply(batch)

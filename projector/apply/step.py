@@ -22,7 +22,7 @@ from projector.replica.backfill import Backfills
 from projector.replica.deferred import Deferred, Since
 from projector.replica.groups import GroupError, Groups
 from projector.replica.images import Images
-from projector.replica.values import ValueFormatError
+from projector.replica.values import MissingColumnError, ValueFormatError
 
 Row = tuple[Any, ...]
 CHUNK = 2_000
@@ -182,11 +182,23 @@ def _located(error: ValueFormatError, transaction: Transaction) -> ValueFormatEr
     offset = -1 if error.change is None else transaction.changes.offset_of(error.change)
     if offset < 0:
         return error
-    return ValueFormatError(
-        f"log offset {offset}: {error}; nothing of its transaction is applied. Where a foreign writer made the record, remove"
-        " that writer; where Postgres did, correct or delete the row there, so that a later record says what is true. Then"
-        f" pass over this one with: projector skip --offset {offset}"
+    snapshot = (
+        "then stop the relay, run `relay snapshot` and start both: this worker goes on from that snapshot, exactly"
     )
+    if isinstance(error, MissingColumnError):
+        remedy = (
+            "In Postgres the column was dropped or renamed, or added after this record was made. Undo that, or declare the read"
+            f" models as the table is now; {snapshot}"
+        )
+    else:
+        remedy = (
+            "Where a foreign writer made the record, remove that writer; where Postgres did, correct or delete the row there,"
+            " so that a later record says what is true. Then pass over this one with: projector skip --offset"
+            f" {offset}. Where the column's type was changed, undo that or declare it, {snapshot}"
+        )
+    located = type(error)(f"log offset {offset}: {error}; nothing of its transaction is applied. {remedy}")
+    located.offset = offset
+    return located
 
 
 def _explained(model: str, error: sqlite3.OperationalError) -> Exception:

@@ -69,10 +69,15 @@ UNCHANGED = Unchanged()
 class ValueFormatError(ValueError):
     """A value in the log that has no replica form; the message names table and column.
 
-    change: the change that it is of, where that is known.
+    change, offset: the change that it is of, and where that stands in the log, where they are known.
     """
 
     change: Record | None = None
+    offset: int | None = None
+
+
+class MissingColumnError(ValueFormatError):
+    """A record without a column that a read model reads: dropped or renamed in Postgres, or added after the record."""
 
 
 def timestamptz_micros(text: str) -> int:
@@ -215,7 +220,8 @@ class RowDecoder:
             try:
                 return convert(decode(raw))
             except (msgspec.DecodeError, ValueError, OverflowError, TypeError, AttributeError) as error:
-                raise ValueFormatError(f"{self._table}{_blame(fields, raw, updated)}: {error}") from error
+                kind = MissingColumnError if "missing required field" in str(error) else ValueFormatError
+                raise kind(f"{self._table}{_blame(fields, raw, updated)}: {error}") from error
 
         return read
 
