@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,17 +44,27 @@ Positions = Callable[[], Mapping[str, Position]]
 def list_() -> None:
     """Show each read model's generations: table, state, which one is live and which is declared, what it covers, progress.
 
+    A table on a terminal, elsewhere a line each with tabs between.
+
     Example: projector generations list
     """
     with _opened() as (settings, _, registry, positions):
         models = load_read_models(settings.projector.read_models)
         declared = {model.name: shape_of(model).fingerprint for model in models}
         found, covered = registry.read(declared), positions()
-        table = Table("read model", "generation", "table", "state", "", "covers", "progress")
-        for name in sorted(found):
-            for _, generation in sorted(found[name].generations.items()):
-                table.add_row(*_row(found[name], generation, declared.get(name, ""), covered))
-    Console(soft_wrap=True).print(table)
+    rows = [
+        _row(found[name], generation, declared.get(name, ""), covered)
+        for name in sorted(found)
+        for _, generation in sorted(found[name].generations.items())
+    ]
+    if not sys.stdout.isatty():
+        for row in rows:
+            typer.echo("\t".join(row))
+        return
+    table = Table("read model", "generation", "table", "state", "", "covers", "progress")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
 
 
 @generations.command()

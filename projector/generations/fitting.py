@@ -2,6 +2,7 @@
 
     Same        go on                              Different    the worker stops at its start, with what differs
     Additive    `projector setup` adds the columns; the worker fills them while it serves (`projector.added`)
+    and back    a worker from before columns were added may go on: it leaves their own positions where they are
 
 An added column's own position is made before the column is (`projections.added_columns`): nobody who declares it ever takes its
 nulls for values. Promised: a set-up that is killed anywhere is finished by the next one. A worker may not ALTER, so it stops
@@ -10,7 +11,7 @@ and asks for the set-up instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from cassandra import DriverException
 from cassandra.cluster import NoHostAvailable, Session
@@ -33,22 +34,47 @@ Run = Callable[[str], None]
 """Runs a statement of the set-up."""
 
 
-def verdicts(found: Mapping[str, Registered], models: Iterable[ReadModel]) -> dict[str, Additive | Different]:
-    """By read model, what keeps a worker with these declarations from writing; without those that it may write."""
+def verdicts(
+    found: Mapping[str, Registered], models: Iterable[ReadModel], positions: Container[str]
+) -> dict[str, Additive | Different]:
+    """By read model, what keeps a worker with these declarations from writing; without those that it may write.
+
+    positions: names of those that are published.
+    """
     unfit = {}
     for model in models:
-        if written_by(found[model.name], model) is None:
-            verdict = _compared(found[model.name].current, model)
-            if not isinstance(verdict, Same):  # which another release's fingerprint may differ from
-                unfit[model.name] = verdict
+        if written_by(found[model.name], model) is not None:
+            continue
+        live = found[model.name].current
+        verdict = _compared(live, model)
+        if isinstance(verdict, Different) and (left := _left(live, model, positions)):
+            _log.warning(
+                "this worker leaves columns alone that were added after its declaration: another one is to fill them again",
+                read_model=model.name,
+                columns=left,
+            )
+        elif not isinstance(verdict, Same):  # which another release's fingerprint may differ from
+            unfit[model.name] = verdict
     return unfit
+
+
+def _left(live: Generation, model: ReadModel, positions: Container[str]) -> tuple[str, ...]:
+    """The columns that a table has beyond a declaration, if that is all that differs and each was added later."""
+    try:
+        verdict = compare(shape_of(model), Shape.from_json(live.shape))
+    except ShapeFormatError:
+        return ()
+    if not isinstance(verdict, Additive):
+        return ()
+    return verdict.columns if all(position_name(live.table, c) in positions for c in verdict.columns) else ()
 
 
 def fitting_now(session: Session, settings: Settings, models: Iterable[ReadModel]) -> dict[str, str]:
     """By read model, the table that a worker writes; raises NotReadyError when one holds another declaration's rows."""
     models = tuple(models)
     found = registry_of(session, settings).read(model.name for model in models)
-    told = [_told(found[name].current, verdict) for name, verdict in verdicts(found, models).items()]
+    unfit = verdicts(found, models, _positions(session, settings))
+    told = [_told(found[name].current, verdict) for name, verdict in unfit.items()]
     if told:
         raise NotReadyError("; ".join(told))
     return written(found, models)
@@ -74,7 +100,7 @@ def add_columns(session: Session, settings: Settings, models: Iterable[ReadModel
     registry = registry_of(session, settings)
     found = registry.read(model.name for model in models)
     of_name = {model.name: model for model in models}
-    for name, verdict in verdicts(found, models).items():
+    for name, verdict in verdicts(found, models, _positions(session, settings)).items():
         live = found[name].current
         if isinstance(verdict, Different):
             _log.warning("the live table stays as it is", reason=_told(live, verdict))
@@ -116,6 +142,10 @@ def _compared(live: Generation, model: ReadModel) -> Same | Additive | Different
         return compare(Shape.from_json(live.shape), shape_of(model))
     except ShapeFormatError as error:
         return Different((f"generation {live.number} is registered with {error}",))
+
+
+def _positions(session: Session, settings: Settings) -> Container[str]:
+    return read_positions(session, settings.cassandra.keyspace, settings.projector.projection, 0).keys()
 
 
 def _mark(session: Session, settings: Settings, table: str, column: str) -> None:

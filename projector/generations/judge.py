@@ -66,7 +66,7 @@ class Judge(threading.Thread):
         self._builder = builder
         self._metrics = metrics
         self._then_switch = then_switch
-        self._stop = stop
+        self._ending = stop
         self._tell = tell
         self._pace = Pace()
         self._told_at = 0.0
@@ -82,7 +82,7 @@ class Judge(threading.Thread):
     def run(self) -> None:
         """Until the build ends, or cannot go on."""
         try:
-            session = connect(self._settings.cassandra, deadline_s=_CONNECT_S, stop=self._stop)
+            session = connect(self._settings.cassandra, deadline_s=_CONNECT_S, stop=self._ending)
             try:
                 self._follow(session, registry_of(session, self._settings))
             finally:
@@ -92,10 +92,10 @@ class Judge(threading.Thread):
         except BaseException as error:  # ends the build; `outcome` has it for whoever asked
             self._error = error
         finally:
-            self._stop.set()
+            self._ending.set()
 
     def _follow(self, session: Session, registry: Registry) -> None:
-        while not self._stop.wait(_LOOK_S):
+        while not self._ending.wait(_LOOK_S):
             try:
                 self._look(session, registry)
             except (CassandraError, RegistryError) as error:  # of the moment: the worker waits for Cassandra too
@@ -161,7 +161,7 @@ class Judge(threading.Thread):
             )
 
     def _progress(self, phase: str, done: int, total: int | None = None) -> None:
-        if self._stop.is_set():
+        if self._ending.is_set():
             raise _EndedError
 
     def _report(self, registry: Registry) -> None:
