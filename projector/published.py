@@ -71,5 +71,6 @@ class Published:
             if 0 < until < begin:
                 raise WorkerError(
                     f"read model {name} is written up to LSN {until}, and the log begins at {begin}: rows deleted in between"
-                    " can't be known. Run `projector reset` for it, so that it is filled anew"
+                    " can't be known. Let a worker with the declarations from before cover it first, or run `projector reset`, so that it"
+                    " is filled anew"
                 )
