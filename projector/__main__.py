@@ -31,6 +31,7 @@ from projector.compile.errors import CompileError
 from projector.compile.explain import explain as explained
 from projector.compile.program import compile_models
 from projector.configured import ConfigurationError, load_read_models
+from projector.dead_letters.command import dead_letters
 from projector.dead_letters.errors import DeadLetterError
 from projector.generations.build import build_replica
 from projector.generations.command import generations
@@ -247,6 +248,7 @@ def refresh(
 app.command()(verify)
 app.command()(advise)
 app.add_typer(generations, name="generations")
+app.add_typer(dead_letters, name="dead-letters")
 
 
 @app.command()

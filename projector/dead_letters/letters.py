@@ -10,6 +10,7 @@ meet with a Cassandra that refuses no more, it stays and is tried again by the n
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -22,6 +23,7 @@ from projections.read_model import ReadModel
 from projector.cassandra.encode import serializer
 from projector.cassandra.errors import RefusedRow
 
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 LONGEST_KEY = 4_096
 _LONGEST_REASON = 400
 
@@ -47,6 +49,12 @@ class Letter:
     since: int
     again: bool = False
     standing: bool = True
+
+    @property
+    def since_text(self) -> str:
+        """ISO 8601 of `since`, in UTC."""
+        at = _EPOCH + dt.timedelta(microseconds=self.since)
+        return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     @property
     def id(self) -> Id:

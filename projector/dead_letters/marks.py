@@ -48,6 +48,10 @@ class Marks:
             " VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
         )
         self._select = select_marks(target.keyspace)
+        self._select_number = (
+            f'SELECT {COLUMN} FROM "{target.keyspace}"."{POSITIONS}"'
+            " WHERE projection = ? AND read_model = ? AND shard = ?"
+        )
 
     def set(self, letters: Iterable[Letter]) -> None:
         """Mark the rows of letters, each at its LSN. Raises MissingTableError, WriterStoppedError."""
@@ -80,6 +84,15 @@ class Marks:
                         model=name, row=digest, partition=partition, key=key, reason=reason or "", lsn=lsn, since=since or 0
                     )
                 )  # fmt: skip
+        return found
+
+    def numbers(self, models: Iterable[str]) -> dict[str, int]:
+        """How many marks read models have, as was last said."""
+        target = self._target
+        found = {}
+        for name in models:
+            rows = self._run(self._select_number, [(target.projection, target.table(name), _SHARD)])[0]
+            found[name] = next((number or 0 for (number,) in rows), 0)
         return found
 
     def _place(self, letter: Letter) -> tuple[str, str, str, str]:

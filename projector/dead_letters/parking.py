@@ -48,6 +48,7 @@ from projector.dead_letters.topic import Topic
 READERS_S = 60.0
 """Longer than a read takes: the request's time-out with a retry of its client's, and then some."""
 _LSN = (1 << 52) - 1
+_ONCE_MORE = -1
 
 _log = get_logger(__name__)
 
@@ -104,6 +105,7 @@ class Parking(NoParking):
         self._debt: Debt | None = None
         self._numbers: Counter[str] = Counter()
         self._told: dict[str, int] = {}
+        self._silent: Container[str] = ()
         self._standing_since: dict[Id, float] = {}
         self._reached = 0
         self._forget()
@@ -123,13 +125,13 @@ class Parking(NoParking):
         self._debt = Debt(connection)
         self._epoch = target.epoch
         self._marks = self._marks_of(target)
-        self._told = {}
         self._standing_since = {}
         self._show()
 
     def look(self) -> None:
         """See NoParking."""
         known = self._letters
+        self._told = self._marks.numbers(self._models)
         marked = {letter.id: letter for letter in self._marks.read(self._models)}
         found = [
             replace(letter, again=letter.key is not None)
@@ -149,6 +151,11 @@ class Parking(NoParking):
         self, lsn: int, silent: Container[str], asked: Mapping[str, Sequence[Key]]
     ) -> Mapping[str, Sequence[Key]]:
         """See NoParking."""
+        self._silent = silent
+        # What is passed over silently may have written the row: only another try will tell.
+        passed = [replace(x, again=True) for x in self._letters.values() if x.model in silent and not x.again]
+        self._letters.update((letter.id, letter) for letter in passed)
+        self._taken_over += passed
         due = [x for x in self._letters.values() if x.again and x.lsn < lsn and x.model not in silent and x.key]
         if not due:
             return asked
@@ -244,7 +251,15 @@ class Parking(NoParking):
         counted = self._debt.numbers()
         numbers = {name: counted[name] for name in self._models}
         self._marks.number({name: n for name, n in numbers.items() if n or self._told.get(name)}, lsn)
-        self._told = numbers
+        self._told = {name: n or self._unheard(name) for name, n in numbers.items()}
+
+    def _unheard(self, name: str) -> int:
+        """What stays to be corrected once none was said: 0 when that is done, else any number.
+
+        Said below the position of somebody who is further it is not heard, and at an LSN at which some were said neither.
+        """
+        before = self._told.get(name, 0)
+        return before if name in self._silent else _ONCE_MORE if before > 0 else 0
 
     def _show(self) -> None:
         assert self._debt is not None

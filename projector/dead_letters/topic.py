@@ -10,8 +10,6 @@ counts, counts (read_model, key, lsn). The topic is made when the first record g
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
 import logging
 import threading
 from collections.abc import Iterable
@@ -32,8 +30,9 @@ from projector.dead_letters.letters import Letter
 
 _MAKE_S = 10.0
 _LOOK_AROUND_S = 0.2
+_AGAIN_S = 0.5
+_AWAY = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError.REQUEST_TIMED_OUT)
 _OVERHEAD_BYTES = 64 * 1024
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 _log = get_logger(__name__)
 
@@ -116,10 +115,23 @@ class Topic:
                 "max.message.bytes": str(settings.max_message_bytes),
             },
         )
-        with contextlib.suppress(KafkaException, TimeoutError):  # there already, or nobody answers yet
-            AdminClient(properties).create_topics([wanted], request_timeout=_MAKE_S)[settings.dead_letters].result(
-                _MAKE_S
-            )
+        admin = AdminClient(properties)  # held: without it its answers are lost
+        while True:
+            try:
+                admin.create_topics([wanted], request_timeout=_MAKE_S)[settings.dead_letters].result(_MAKE_S)
+                return
+            except TimeoutError as error:
+                cause: object = error
+            except KafkaException as error:
+                cause = error
+                code = error.args[0].code()
+                if code == KafkaError.TOPIC_ALREADY_EXISTS:
+                    return
+                if code not in _AWAY:
+                    raise
+            _log.warning("the topic of dead letters can't be made yet", topic=settings.dead_letters, cause=str(cause))
+            if self._stop.wait(_AGAIN_S):
+                raise WriterStoppedError("stopped while Kafka did not answer; dead letters are told on the next start")
 
 
 def record(letter: Letter, refused: RefusedRow, columns: tuple[str, ...], most_bytes: int) -> tuple[bytes, bytes]:
@@ -128,9 +140,7 @@ def record(letter: Letter, refused: RefusedRow, columns: tuple[str, ...], most_b
     rest = {
         "reason": letter.reason,
         "lsn": str(Lsn(letter.lsn)),
-        "time": (_EPOCH + dt.timedelta(microseconds=letter.since))
-        .isoformat(timespec="microseconds")
-        .replace("+00:00", "Z"),
+        "time": letter.since_text,
     }
     row = dict(zip(columns, refused.row, strict=True))
     key, value = msgspec.json.encode(name), msgspec.json.encode({**name, "row": row, **rest})
