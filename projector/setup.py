@@ -13,7 +13,7 @@ from projections.added_columns import is_of
 from projections.cassandra_table import POSITIONS, cassandra_table, create_positions
 from projections.dead_letters import COLUMN, create_dead_letters
 from projections.feed_tables import feed_tables
-from projections.generations import create_registry
+from projections.generations import create_registry, unregistered
 from projections.read_model import ReadModel
 from projections.shape import shape_of
 from projector.generations.fitting import add_columns, check_unregistered
@@ -28,7 +28,7 @@ class SetupError(RuntimeError):
 
 
 def statements(settings: Settings, models: tuple[ReadModel, ...]) -> list[str]:
-    """Everything that `setup` runs, in order."""
+    """Everything that `setup` runs where nothing is there yet, in order."""
     keyspace = settings.cassandra.keyspace
     replication = json.dumps(settings.cassandra.replication).replace('"', "'")
     return [
@@ -45,11 +45,16 @@ def statements(settings: Settings, models: tuple[ReadModel, ...]) -> list[str]:
 
 def set_up(session: Session, settings: Settings, models: tuple[ReadModel, ...]) -> None:
     """Make what is missing, columns too; a table or type that is there stays as it is. Raises SetupError, GenerationError."""
-    for statement in statements(settings, models):
+    for statement in statements(settings, ()):
         _execute(session, statement)
     registry = registry_of(session, settings)
     known = registry.read()
     for model in models:
+        generation = written_by(known[model.name], model) if model.name in known else unregistered(model.name).current
+        if generation is not None:  # nor is a first generation that was dropped made anew
+            for table in of_generation(model, settings.cassandra.keyspace, generation.table):
+                for statement in table.creation():
+                    _execute(session, statement)
         if model.name not in known:
             check_unregistered(session, cassandra_table(model, settings.cassandra.keyspace))
             registry.register(model)

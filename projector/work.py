@@ -195,12 +195,12 @@ def opened(job: Work) -> sqlite3.Connection:
     """The replica, opened; made anew, or taken from a build, when it was made for other read models. Raises ReplicaError."""
     path = job.replica
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _succeeded(job)
     try:
         return open_replica(path, job.program, job.identity)
     except ReplicaMismatchError as error:
-        if _succeeded(job):
-            _log.info("the replica of a build takes the place of the one before", replica=str(path))
-        else:
+        if not _succeeded(job):
             _log.warning("the replica is rebuilt from the log", cause=str(error))
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{path}{suffix}").unlink(missing_ok=True)
@@ -219,8 +219,10 @@ def _succeeded(job: Work) -> bool:
         raise ReplicaError(
             f"a build has the replica that this worker needs ({error}): stop that build, then start this worker again"
         ) from error
-    set_aside(job.replica)
+    if job.replica.exists():
+        set_aside(job.replica)
     job.successor.replace(job.replica)
+    _log.info("the replica of a build takes the place of the one before", replica=str(job.replica))
     return True
 
 
