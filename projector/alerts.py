@@ -135,6 +135,14 @@ def _alerts(limits: Limits) -> list[Rule]:
             "Found by the last verification. `projector verify {{ $labels.read_model }} --repair` has them recomputed.",
         ),
         alert(
+            "DeadLetters",
+            "max by (read_model) (projection_dead_letters) > 0",
+            "{{ $labels.read_model }} lacks {{ $value }} rows that Cassandra refuses",
+            "Reads of their partitions are answered by Postgres. `projector dead-letters list {{ $labels.read_model }}` has the"
+            " reasons; change the values or what refuses them, then `projector dead-letters retry`.",
+            severity="ticket",
+        ),
+        alert(
             "SlicesStalled",
             f"projection_put_aside_keys > 0 and rate(projection_sliced_keys_total[{window}]) == 0",
             "a large change of {{ $labels.read_model }} is not worked off",

@@ -187,6 +187,11 @@ ROWS: Final = (
                 },
             ),
             Panel(
+                title="Rows that Cassandra refuses",
+                targets={f"max by (read_model) (projection_dead_letters{{{_MODEL}}})": "{{read_model}}"},
+                description="Dead letters: reads of their partitions are answered by Postgres.",
+            ),
+            Panel(
                 title="Scheduled runs",
                 targets={
                     "sum by (read_model, outcome) (increase(projection_refresh_runs_total[$__rate_interval]))": "{{read_model}} {{outcome}}"
@@ -320,6 +325,6 @@ _ALERTS: Final = {
     "datasource": _SOURCE,
     "enable": True,
     "iconColor": "red",
-    "expr": 'ALERTS{alertstate="firing", alertname=~"ReadModel.*|ProcessAway|WorkerStuck|RelayNotStreaming|SlotRetainsWal|SlicesStalled"}',
+    "expr": 'ALERTS{alertstate="firing", alertname=~"ReadModel.*|ProcessAway|WorkerStuck|RelayNotStreaming|SlotRetainsWal|SlicesStalled|DeadLetters"}',
     "titleFormat": "{{alertname}} {{read_model}}",
 }
