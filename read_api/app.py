@@ -26,10 +26,10 @@ from read_api.page.app import Page
 from read_api.preferences import parse_preferences
 from read_api.problem import (
     ProblemError,
-    ReadTimeoutError,
     UnknownRouteError,
     internal_fault,
     not_allowed,
+    read_timeout,
 )
 from read_api.replies import Headers, entity_tag, is_held, problem_reply, rows_headers
 from read_api.request import ReadRequest
@@ -51,8 +51,8 @@ class ReadApi:
     def __init__(self, settings: Settings, models: Sequence[ReadModel]) -> None:
         self.service = ReadService(settings, models)
         self.access = Access(settings.auth, models)
-        self._streams = Streams(self.service, self.access, settings.read_api.max_streams)
         self._timeout_s = settings.http.read_timeout_ms / 1000
+        self._streams = Streams(self.service, self.access, settings.read_api.max_streams, self._timeout_s)
         self._readers = self.service.readers
         self._operations = operations_app(self.service)
         self._page = Page(settings, models, self.service, self.access)
@@ -120,10 +120,7 @@ class ReadApi:
             async with asyncio.timeout(self._timeout_s):
                 reply = await reader.read(request, bound)
         except TimeoutError:
-            raise ReadTimeoutError(
-                f"the read was not answered within {self._timeout_s:g} s",
-                hint="repeat the request after Retry-After seconds", headers={"Retry-After": "1"},
-            ) from None  # fmt: skip
+            raise read_timeout(self._timeout_s) from None
         # The lag is the read model's: what Postgres answered says nothing of it.
         lag = reply.lag_seconds if reply.source is Source.READ_MODEL else None
         self.service.metrics.replied(name, reply.count, lag)

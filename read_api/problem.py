@@ -199,6 +199,15 @@ def not_allowed(method: str, allowed: Sequence[str]) -> MethodNotAllowedError:
     return MethodNotAllowedError(f"{method[:20]} is not allowed here", hint=f"use {names}", headers={"Allow": names})
 
 
+def read_timeout(seconds: float) -> ReadTimeoutError:
+    """What a client learns of a read that took longer than it may."""
+    return ReadTimeoutError(
+        f"the read was not answered within {seconds:g} s",
+        hint="repeat the request after Retry-After seconds",
+        headers={"Retry-After": "1"},
+    )
+
+
 def internal_fault() -> InternalFaultError:
     """What a client learns of a fault of this server."""
     return InternalFaultError(

@@ -205,11 +205,15 @@ class Reader:
             count=len(answer.rows),
         )
 
-    async def shown(self, query: Query, limit: int) -> State:
-        """The first rows of a query as of now, for whoever watches them; raises ProblemError."""
-        answer = await self._answered(ReadRequest(query=query, limit=limit), _BEGINNING, None, None, 0.0)
+    async def shown(self, query: Query, limit: int, seen: Lsn | None = None) -> State:
+        """The first rows of a query as of now, for whoever watches them and has seen `seen`; raises ProblemError."""
+        answer = await self._answered(ReadRequest(query=query, limit=limit), _BEGINNING, None, seen, 0.0)
         keys = (key_of(row, self.route.table) for row in answer.rows)
-        return State(rows=dict(zip(keys, map(_encode, self._render(answer.rows)), strict=True)), covered=answer.covered)
+        return State(
+            rows=dict(zip(keys, map(_encode, self._render(answer.rows)), strict=True)),
+            covered=answer.covered,
+            seen=answer.token if answer.source is Source.POSTGRES else None,
+        )
 
     async def covered(self, token: ConsistencyToken | None, bound: float) -> Lsn:
         """The position that is covered, a token's waited for at most `bound` seconds; raises ProblemError."""

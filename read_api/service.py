@@ -57,7 +57,12 @@ class ReadService:
             )
             for name, route in self.routes.items()
         }  # fmt: skip
-        self.watches = Watches(self.freshness, lambda: self._hints.start())
+        self.watches = Watches(
+            self.freshness,
+            lambda: self._hints.start(),
+            most=settings.read_api.max_streams,
+            read_s=settings.http.read_timeout_ms / 1000,
+        )
         self._hints = Hints(settings.kafka, self.watches.heard, self.watches.look_at_all)
         self._projection, self._epoch = settings.projector.projection, settings.projector.epoch
         table = f'"{settings.cassandra.keyspace}"."{POSITIONS}"'

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from read_api.access import Access
 from read_api.metrics import Metrics
-from read_api.problem import InvalidRequestError, ProblemError, TooManyStreamsError
+from read_api.problem import InvalidRequestError, ProblemError, TooManyStreamsError, read_timeout
 from read_api.request import ReadRequest
 from read_api.rows import Reader
 from read_api.service import ReadService
@@ -41,14 +42,15 @@ _HEADERS = [
 
 
 class Streams:
-    """The streams of a process, `most` at a time."""
+    """The streams of a process, `most` at a time. open_s: the longest until the first row of one is known."""
 
-    def __init__(self, service: ReadService, access: Access, most: int) -> None:
+    def __init__(self, service: ReadService, access: Access, most: int, open_s: float) -> None:
         self._service = service
         self._access = access
         self._most = most
         self._open = 0
-        self._closing: asyncio.Event | None = None
+        self._open_s = open_s
+        self._closing = asyncio.Event()
         readers = service.readers
         self._subjects = {
             name: Subjects(
@@ -63,8 +65,7 @@ class Streams:
 
     def close(self) -> None:
         """End every stream; clients come back to another process."""
-        if self._closing is not None:
-            self._closing.set()
+        self._closing.set()
 
     async def serve(
         self, scope: Scope, receive: Receive, send: Send, reader: Reader, request: ReadRequest, bound: float
@@ -84,11 +85,15 @@ class Streams:
         name = reader.route.table.name
         self._metrics.streams.labels(name).inc()
         try:
-            watch = await self._watch(name, reader, request, bound)
+            try:
+                async with asyncio.timeout(self._open_s):
+                    watch = await self._watch(name, reader, request, bound)
+            except TimeoutError:
+                raise read_timeout(self._open_s) from None
             try:
                 await self._stream(scope, receive, send, watch)
             finally:
-                watch.watchers -= 1
+                watch.leave()
         finally:
             self._metrics.streams.labels(name).dec()
             self._open -= 1
@@ -101,13 +106,11 @@ class Streams:
             if watch.history.newest.covered < covered:
                 await watches.look(watch)
         except BaseException:
-            watch.watchers -= 1
+            watch.leave()
             raise
         return watch
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send, watch: Watch) -> None:
-        if self._closing is None:
-            self._closing = asyncio.Event()
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
@@ -120,7 +123,7 @@ class Streams:
         ends = [asyncio.create_task(_gone(receive)), asyncio.create_task(self._closing.wait())]
         try:
             while body is not None and await self._sent(send, body, watch):
-                body = await self._next(scope, watch, held, ends)
+                body = await next_event(watch, held, ends, lambda: self._admitted(scope))
                 held = watch.history.newest.digest  # which is where the body leads to, however long it takes to send
         finally:
             for task in ends:
@@ -129,22 +132,12 @@ class Streams:
             with contextlib.suppress(OSError):
                 await send({"type": "http.response.body", "body": b""})
 
-    async def _next(self, scope: Scope, watch: Watch, held: str, ends: list[asyncio.Task[Any]]) -> bytes | None:
-        """What is to be sent next to who has this state; None at the end."""
-        moving = asyncio.create_task(watch.moved(held, KEEP_ALIVE_SECONDS))
-        try:
-            await asyncio.wait([moving, *ends], return_when=asyncio.FIRST_COMPLETED)
-            if any(task.done() for task in ends):
-                return None
-            if moving.result():
-                return watch.history.event(held)
-        finally:
-            moving.cancel()
+    def _admitted(self, scope: Scope) -> bool:
         try:
             self._access.admit(scope["headers"], scope["query_string"])
         except ProblemError:
-            return None
-        return _NOTHING
+            return False
+        return True
 
     async def _sent(self, send: Send, body: bytes, watch: Watch) -> bool:
         """Send; False when the client has taken nothing for too long, and is shed."""
@@ -162,6 +155,21 @@ class Streams:
         if body is not _NOTHING:
             self._metrics.stream_events.labels(name).inc()
         return True
+
+
+async def next_event(
+    watch: Watch, held: str, ends: Sequence[asyncio.Task[Any]], admitted: Callable[[], bool]
+) -> bytes | None:
+    """What is to be sent next to who has this state; None at the end. admitted: whether the token still counts."""
+    moving = asyncio.create_task(watch.moved(held, KEEP_ALIVE_SECONDS))
+    try:
+        await asyncio.wait([moving, *ends], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        moving.cancel()
+    if any(task.done() for task in ends) or not admitted():
+        return None
+    # Asked of the history, not of `moving`: another state may have come since that ended without one.
+    return watch.history.event(held) or _NOTHING
 
 
 async def _gone(receive: Receive) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from command_api.lsn import Lsn
 from projections.partition_marks import mark
 from read_api.cql import Shape
 from read_api.request import Query
@@ -29,8 +30,8 @@ class Subjects:
     def of(self, query: Query, limit: int) -> Subject:
         """The first `limit` rows of a query."""
 
-        async def read() -> State:
-            return await self._reader.shown(query, limit)
+        async def read(seen: Lsn | None) -> State:
+            return await self._reader.shown(query, limit, seen)
 
         async def marks(state: State) -> dict[str, set[int]]:
             return await self._marks(query, state)

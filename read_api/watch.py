@@ -7,21 +7,22 @@
 Promised: a watch that lives shows every change of its rows within SWEEP_SECONDS, and with announcements within
 milliseconds; the rows are those that a read of the same query without a token would give, by the same way. While Cassandra
 is away the last state stands. Not promised: every state in between; nor the quick way for rows that are merged at read time
-from partitions of others (authors too hot to be copied).
+from partitions of others (authors too hot to be copied). A state is never followed by one from before it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from command_api.lsn import Lsn
 from command_api.process.logging import get_logger
 from projections.partition_marks import Announcement, unpacked
 from read_api.freshness import Freshness
-from read_api.problem import ProblemError
+from read_api.problem import ProblemError, read_timeout
 from read_api.request import Query
 from read_api.watched import History, State
 
@@ -35,13 +36,16 @@ _READS = 32  # at once, of all watches
 
 _log = get_logger(__name__)
 
-ReadState = Callable[[], Awaitable[State]]
+ReadState = Callable[[Lsn | None], Awaitable[State]]
 MarksOf = Callable[[State], Awaitable[dict[str, set[int]]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is watched. read: its rows as of now; raises ProblemError. marks: of the partitions they are of, by table."""
+    """What is watched. read: its rows as of now, which show a position; raises ProblemError.
+
+    marks: of the partitions they are of, by table.
+    """
 
     query: Query
     limit: int
@@ -51,16 +55,27 @@ class Subject:
 
 
 class Watch:
-    """A partition that is watched, by `watchers` now."""
+    """A partition that is watched, by `watchers` now, or by nobody since `alone_since`.
+
+    reading: held from a read's beginning until it is shown, so that the newest state is the one that was read last.
+    """
 
     def __init__(self, subject: Subject, first: State) -> None:
         self.subject = subject
         self.history = History(first, subject.key)
         self.watchers = 0
+        self.alone_since = asyncio.get_running_loop().time()
+        self.reading = asyncio.Lock()
+        self.keeping: asyncio.Task[None] | None = None
         self.marks: dict[str, set[int]] = {}
         self.wanted = Lsn(0)
         self._poked = asyncio.Event()
         self._next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def leave(self) -> None:
+        """One watcher less."""
+        self.watchers -= 1
+        self.alone_since = asyncio.get_running_loop().time()
 
     def poke(self, lsn: Lsn) -> None:
         """Have it read again; a worker has written it at `lsn`."""
@@ -90,19 +105,27 @@ class Watch:
 
 
 class Watches:
-    """All watches of a process. listen: called when there is something to watch."""
+    """All watches of a process. listen: called when there is something to watch.
 
-    def __init__(self, freshness: Freshness, listen: Callable[[], None] = lambda: None) -> None:
+    most: of them; beyond it those that nobody looks at end before their time. read_s: the longest that a read may take.
+    """
+
+    def __init__(
+        self,
+        freshness: Freshness,
+        listen: Callable[[], None] = lambda: None,
+        most: int = 4_000,
+        read_s: float = 15.0,
+    ) -> None:
         self._freshness = freshness
         self._listen = listen
+        self._most = most
+        self._read_s = read_s
         self._watches: dict[tuple[Query, int], Watch] = {}
         self._opening: dict[tuple[Query, int], asyncio.Task[Watch]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._by_mark: dict[str, dict[int, set[Watch]]] = {}
         self._reads = asyncio.Semaphore(_READS)
-
-    def __len__(self) -> int:
-        return len(self._watches)
 
     async def watch(self, subject: Subject) -> Watch:
         """The watch of a query, its rows read at least once; raises ProblemError. Counts one more watcher."""
@@ -142,10 +165,12 @@ class Watches:
 
     async def _open(self, key: tuple[Query, int], subject: Subject) -> Watch:
         try:
-            watch = Watch(subject, await subject.read())
-            await self._mark(watch)
+            async with self._bounded():
+                watch = Watch(subject, await subject.read(None))
+                await self._mark(watch)
+            self._make_room()
             self._watches[key] = watch
-            task = asyncio.create_task(self._keep(key, watch))
+            watch.keeping = task = asyncio.create_task(self._keep(key, watch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             watch.poke(Lsn(0))  # what was written between its first read and its marks was announced to nobody
@@ -157,12 +182,10 @@ class Watches:
         loop = asyncio.get_running_loop()
         # Of watches that began together not all look together.
         sweep = SWEEP_SECONDS * (0.5 + (id(watch) >> 6) % 1_000 / 2_000)
-        alone_since, pause = loop.time(), sweep
+        pause = sweep
         while True:
             await watch.poked(pause)
-            if watch.watchers:
-                alone_since = loop.time()
-            elif loop.time() - alone_since >= LINGER_SECONDS:
+            if not watch.watchers and loop.time() - watch.alone_since >= LINGER_SECONDS:
                 break
             pause = sweep
             try:
@@ -176,12 +199,33 @@ class Watches:
         self._unmark(watch)
         del self._watches[key]
 
+    def _make_room(self) -> None:
+        """End the watch that nobody has looked at for longest, when there are as many as may be."""
+        if len(self._watches) < self._most:
+            return
+        alone = [(watch.alone_since, key) for key, watch in self._watches.items() if not watch.watchers]
+        if alone:
+            _, key = min(alone, key=lambda one: one[0])
+            watch = self._watches.pop(key)
+            self._unmark(watch)
+            if watch.keeping is not None:
+                watch.keeping.cancel()
+
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._read_s):
+                yield
+        except TimeoutError:
+            raise read_timeout(self._read_s) from None
+
     async def _read(self, watch: Watch) -> None:
-        if watch.wanted:
-            with contextlib.suppress(ProblemError):
-                await self._freshness.at_least(watch.subject.query.model, watch.wanted, _COVERED_SECONDS)
-        watch.show(await watch.subject.read())
-        await self._mark(watch)
+        async with self._bounded(), watch.reading:
+            if watch.wanted:
+                with contextlib.suppress(ProblemError):
+                    await self._freshness.at_least(watch.subject.query.model, watch.wanted, _COVERED_SECONDS)
+            watch.show(await watch.subject.read(watch.history.newest.seen))
+            await self._mark(watch)
 
     async def _mark(self, watch: Watch) -> None:
         marks = await watch.subject.marks(watch.history.newest)
@@ -199,3 +243,4 @@ class Watches:
                 known.discard(watch)
                 if not known:
                     del self._by_mark[table][mark]
+        watch.marks = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -26,10 +26,14 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """rows: the encoded ones by their clustering key, in their order. covered: the position they show, or a later one."""
+    """rows: the encoded ones by their clustering key, in their order. covered: the position they show, or a later one.
+
+    seen: what the state after this one has to cover: Postgres has shown rows of up to there. None where `covered` says it.
+    """
 
     rows: Mapping[Key, bytes]
     covered: Lsn
+    seen: Lsn | None = None
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +67,13 @@ class History:
         """Make it the newest one; False when its rows are those of the newest."""
         if state.digest == self.newest.digest:
             self.newest = self._states[state.digest] = state
+            self._steps.clear()  # they carry the position of before
             return False
+        known = (
+            self.newest.rows
+        )  # most rows are the same ones: their bytes are kept once, however many states have them
+        rows = {key: before if (before := known.get(key)) == row else row for key, row in state.rows.items()}
+        state = replace(state, rows=rows)
         self._states.pop(state.digest, None)
         self._states[state.digest] = self.newest = state
         if len(self._states) > MOST_STATES:
@@ -97,5 +107,7 @@ class History:
 
 
 def _event(name: str, state: State, form: bytes, *parts: bytes) -> bytes:
-    data = form % (str(state.covered).encode(), *parts)  # JSON has no line breaks here, so that one data line holds it
+    data = form % (str(state.covered).encode(), *parts)
+    # One data line holds it: a JSON column comes as it was typed, where line breaks are but space between its parts.
+    data = data.replace(b"\n", b" ").replace(b"\r", b" ")
     return b"event: %s\nid: %s\ndata: %s\n\n" % (name.encode(), state.id.encode(), data)

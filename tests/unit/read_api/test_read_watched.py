@@ -82,3 +82,27 @@ def test_a_position_that_goes_on_alone_is_no_event() -> None:
     assert not history.add(state({1: 1}, 9))
     assert history.event(state({1: 1}).digest) == b""
     assert history.newest.covered == 9
+
+
+def test_an_event_says_the_position_of_now_and_none_of_before_is_kept() -> None:
+    history = History(state({1: 1}), ("p", "k"))
+    history.add(state({1: 2}, 2))
+    held = state({1: 1}).digest
+    history.event(held)
+    history.add(state({1: 2}, 9))
+    assert b'"covered_lsn":"0/9"' in history.event(held)
+    assert len(history._steps) == 1
+
+
+def test_rows_that_stay_as_they_are_are_held_once() -> None:
+    history = History(state({1: 1, 2: 2}), ("p", "k"))
+    before = history.newest
+    history.add(state({1: 1, 2: 3}, 2))
+    assert history.newest.rows["1",] is before.rows["1",]
+    assert history.newest.digest == state({1: 1, 2: 3}).digest
+
+
+def test_json_with_line_breaks_stays_one_data_line() -> None:
+    typed = State(rows={("1",): b'{"k":1,"j":{"a":\r\n 1,\n"b":2}}'}, covered=Lsn(1))
+    (data,) = (line for line in History(typed, ("k",)).event(None).splitlines() if line.startswith(b"data: "))
+    assert json.loads(data.removeprefix(b"data: "))["rows"] == [{"k": 1, "j": {"a": 1, "b": 2}}]
