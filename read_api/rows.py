@@ -240,10 +240,10 @@ class Reader:
         try:
             # Who has just waited in vain and was answered by Postgres is not made to wait again at each page.
             bound = 0.0 if page.postgres else bound
+            before = self.stored
             try:
                 return await self._from_read_model(request, page, after, token, bound)
             except StoreNotSetUpError:
-                before = self.stored
                 await self._live.look()
                 if self.stored is before:
                     raise
