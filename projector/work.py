@@ -6,6 +6,7 @@ a rebuild was asked for, or because it takes over another generation's table, is
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping
@@ -58,7 +59,8 @@ class Work:
     """One worker's work.
 
     tables: which tables to write, asked once Cassandra is there. follows: whether the worker takes over what becomes live.
-    successor: a replica that a build has left for this one to go on with. began: told of the log before the first turn.
+    successor: a replica that a build has left for this one to go on with; leaves: whether this one is such a build.
+    turned: called before each turn.
     """
 
     settings: Settings
@@ -70,6 +72,7 @@ class Work:
     tables: Callable[[Session], Tables]
     follows: bool = True
     successor: Path | None = None
+    leaves: bool = False
     turned: Callable[[], None] = field(default=lambda: None)
 
     @property
@@ -195,8 +198,11 @@ def opened(job: Work) -> sqlite3.Connection:
     """The replica, opened; made anew, or taken from a build, when it was made for other read models. Raises ReplicaError."""
     path = job.replica
     path.parent.mkdir(parents=True, exist_ok=True)
+    if job.leaves:
+        _label(path).write_text(_wanted(job))
     if not path.exists():
-        _succeeded(job)
+        with contextlib.suppress(ReplicaError):  # a new volume's worker needs no running build to end
+            _succeeded(job)
     try:
         return open_replica(path, job.program, job.identity)
     except ReplicaMismatchError as error:
@@ -209,7 +215,9 @@ def opened(job: Work) -> sqlite3.Connection:
 
 def _succeeded(job: Work) -> bool:
     """Move a build's replica that is just what this worker needs to its place; raises ReplicaError while it is in use."""
-    if job.successor is None or not job.successor.exists():
+    if job.successor is None or not job.successor.exists() or not _label(job.successor).exists():
+        return False
+    if _label(job.successor).read_text() != _wanted(job):  # asked of a file beside it: a replica in use can't be opened
         return False
     try:
         open_replica(job.successor, job.program, job.identity).close()
@@ -222,8 +230,19 @@ def _succeeded(job: Work) -> bool:
     if job.replica.exists():
         set_aside(job.replica)
     job.successor.replace(job.replica)
+    _label(job.successor).unlink()
     _log.info("the replica of a build takes the place of the one before", replica=str(job.replica))
     return True
+
+
+def _wanted(job: Work) -> str:
+    """What a replica must have been made for."""
+    return f"{job.program.fingerprint} {job.identity}"
+
+
+def _label(replica: Path) -> Path:
+    """A file beside a build's replica that says what it is made for."""
+    return replica.with_name(f"{replica.name}.for")
 
 
 def _anew(job: Work, connection: sqlite3.Connection) -> sqlite3.Connection:

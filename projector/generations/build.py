@@ -59,6 +59,7 @@ class Build:
         self._models = tuple(model for model in models if model.name in names) if only else tuple(models)
         self._names = tuple(names)
         self._then_switch = then_switch
+        self._only = only
         replica = build_replica(settings)
         if only:
             replica = replica.with_name(f"{replica.stem}.{'.'.join(sorted(names))}{replica.suffix}")
@@ -99,6 +100,7 @@ class Build:
                     stop=stop,
                     tables=tables,
                     follows=False,
+                    leaves=not self._only,
                     turned=self.readiness.turned,
                 )
             )

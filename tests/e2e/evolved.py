@@ -1,4 +1,7 @@
-"""The read models of the application as a later release declares them: two of them otherwise, neither of which is additive."""
+"""The read models of the application as a later release declares them: two of them otherwise, neither of which is additive.
+
+One reads a column that no other does, so a replica of the release before lacks it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from projections.posts import POST_BY_ID
 from projections.read_model import ReadModel
 
 EVOLVED = (
-    replace(USER_PROFILE, select=USER_PROFILE.select.where(users.c.name != "")),
+    replace(USER_PROFILE, select=USER_PROFILE.select.where(users.c.version > 0)),
     replace(POST_BY_ID, select=POST_BY_ID.select.where(posts.c.body != "")),
 )
 NAMES = tuple(model.name for model in EVOLVED)

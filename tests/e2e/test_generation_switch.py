@@ -29,7 +29,7 @@ OPERATIONS = 250
 FOLLOW_S = 1.0
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_readers_see_no_gap_and_nothing_older_through_switches_there_and_back(
     pipeline: Pipeline, cassandra_session: Session
 ) -> None:
@@ -75,8 +75,9 @@ def test_readers_see_no_gap_and_nothing_older_through_switches_there_and_back(
             _work_on(clients, seed)  # the build is a second worker of all read models
             assert build.stop() == 0, build.tail()
             worker = pipeline.start("projector", settings=evolved, log="projector-after")
+            adopted = "the replica of a build takes the place of the one before"
+            wait_for("the worker goes on with the build's replica", lambda: adopted in worker.said(), 60, worker.tail)
             _work_on(clients, seed)
-            assert "takes the place of the one before" in worker.said()
             assert "rebuilt from the log" not in worker.said()
             for name in NAMES:
                 run(pipeline, "drop", name, "1", settings=evolved)

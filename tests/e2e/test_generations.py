@@ -90,7 +90,7 @@ def place(pipeline: Pipeline, cassandra_session: Session) -> Place:
     return Place(pipeline, cassandra_session)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_build_that_is_killed_again_and_again_is_resumed_and_taken_over_without_a_rebuild(place: Place) -> None:
     seed = secrets.randbits(32)
     rng = Random(seed)
@@ -129,7 +129,7 @@ def test_a_build_that_is_killed_again_and_again_is_resumed_and_taken_over_withou
         place.equal(NAME)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_of_two_builds_at_once_the_second_is_refused(place: Place) -> None:
     with place.pipeline.running("relay", "projector"):
         first = building(place.pipeline, NAME)
@@ -143,7 +143,7 @@ def test_of_two_builds_at_once_the_second_is_refused(place: Place) -> None:
         assert first.stop() == 0, first.tail()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_what_differs_from_its_sql_is_never_switched_to(place: Place) -> None:
     table = cassandra_table(ORDER_BY_ID, place.settings.cassandra.keyspace, SECOND)
     for statement in table.creation():
@@ -176,7 +176,7 @@ def test_what_differs_from_its_sql_is_never_switched_to(place: Place) -> None:
         place.equal(f"{NAME}__g3")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_switch_or_a_drop_that_is_killed_is_done_or_not_and_may_be_repeated(place: Place) -> None:
     seed = secrets.randbits(32)
     rng = Random(seed)
