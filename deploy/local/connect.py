@@ -42,7 +42,7 @@ def streams(port: int) -> bool:
         return False
     try:
         status = httpx.get(f"http://{ports.HOST}:{port}/connectors/{CONNECTOR}/status", timeout=1).json()
-    except httpx.HTTPError:
+    except (httpx.HTTPError, ValueError):  # it serves pages of errors before it serves answers
         return False
     tasks = status.get("tasks", [])
     return bool(tasks) and all(task["state"] == "RUNNING" for task in tasks)
