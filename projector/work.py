@@ -278,11 +278,12 @@ def _turned(
     if not job.follows:
         return job.turned
     keyspace, projection = job.settings.cassandra.keyspace, job.settings.projector.projection
+    registry = registry_of(session, job.settings)
     handover = Handover(
         connection,
         job.models,
         tables,
-        read=registry_of(session, job.settings).read,
+        read=lambda: registry.read(exact=False),
         positions=lambda: writer.read_positions(keyspace=keyspace, projection=projection),
     )
 

@@ -1,4 +1,4 @@
-"""The registry of generations in Cassandra: read at LOCAL_QUORUM, written by conditional statements alone.
+"""The registry of generations in Cassandra, written by conditional statements alone.
 
 Promised: of two writers that found the same state one wins, and the other is told (`TakenError`); what is read afterwards
 is what won. A conditional write whose answer is lost may have happened: whoever repeats a command finds out by reading.
@@ -46,11 +46,14 @@ class Registry:
         self._projection = projection
         self._table = f'"{keyspace}"."{REGISTRY}"'
 
-    def read(self, names: Iterable[str] = ()) -> dict[str, Registered]:
-        """All that are registered, and those of `names` that are not as if they had their first generation. Raises RegistryError."""
-        statement = SimpleStatement(
-            select_registry(self._keyspace, "%s"), consistency_level=ConsistencyLevel.LOCAL_QUORUM
-        )
+    def read(self, names: Iterable[str] = (), *, exact: bool = True) -> dict[str, Registered]:
+        """All that are registered, and those of `names` that are not as if they had their first generation.
+
+        exact: what a writer that was killed left under way is brought to its end first; without, it is read as anybody reads.
+        Raises RegistryError.
+        """
+        level = ConsistencyLevel.SERIAL if exact else ConsistencyLevel.LOCAL_QUORUM
+        statement = SimpleStatement(select_registry(self._keyspace, "%s"), consistency_level=level)
         with self._translated():
             result = self._session.execute(statement, (self._projection,), timeout=_TIMEOUT_S)
             found = registered(tuple(row) for row in result)
