@@ -98,7 +98,9 @@ def parse_timestamptz(text: str) -> int:
     micros, offset = _parse_timestamp(text, "expected a timestamp with offset as 2024-03-01T12:30:00.000001Z")
     if offset is None and text not in (INFINITY, MINUS_INFINITY):
         raise InvalidInstantError("the offset is missing: end with Z for UTC, as 2024-03-01T12:30:00.000001Z")
-    return micros - (offset or 0)
+    if offset is None:
+        return micros
+    return _finite(micros - offset)
 
 
 def format_time(micros: int) -> str:
@@ -129,9 +131,14 @@ def _parse_timestamp(text: str, expected: str) -> tuple[int, int | None]:
     if match is None:
         raise InvalidInstantError(expected)
     micros = _day_number(match) * MICROS_PER_DAY + _clock(match)
+    offset = _offset(match["offset"])
+    return micros if offset is not None else _finite(micros), offset
+
+
+def _finite(micros: int) -> int:
     if not MINUS_INFINITE_MICROS < micros < INFINITE_MICROS:
         raise InvalidInstantError("the timestamp is out of range")
-    return micros, _offset(match["offset"])
+    return micros
 
 
 def _offset(text: str | None) -> int | None:

@@ -1,8 +1,9 @@
 """HTTP/1.1 on a connection before any application sees it: a request's head must come in time, and be one.
 
-Uvicorn waits for ever for a head that was begun, or never is; here that is a 408 after `head_timeout_ms`, and what is no
-HTTP a 400, one that is too long a 431, all ``application/problem+json`` like every other refusal, after which the
-connection is closed. Parsed by llhttp: in Python alone the parsing costs more than the rest of a small read.
+Uvicorn waits for ever for a head that was begun, or never is, after a reply too; here that is a 408 after
+`head_timeout_ms`, and what is no HTTP a 400, one that is too long a 431, all ``application/problem+json`` like every other
+refusal, after which the connection is closed. Parsed by llhttp: in Python alone the parsing costs more than the rest of a
+small read.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class _Bounded(HttpToolsProtocol):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        if self._head_timer is not None:
+        if self._head_timer is not None and not self._passes_over:
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_BYTES and b"\r\n\r\n" not in data:
                 self._refuse(
@@ -46,6 +47,9 @@ class _Bounded(HttpToolsProtocol):
                 )  # fmt: skip
                 return
         super().data_received(data)
+        # Uvicorn's keep-alive ends with any byte: one that begins no request would hold the connection for ever.
+        if self.cycle is None or self.cycle.response_complete:
+            self._await_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -62,9 +66,14 @@ class _Bounded(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "bad-request", "Malformed request", msg, "send HTTP/1.1")
 
+    @property
+    def _passes_over(self) -> bool:
+        """Whether what comes is the body of a request that was answered without it."""
+        return self.cycle is not None and self.cycle.response_complete and self.cycle.more_body
+
     def _await_head(self) -> None:
         """Have the timer run while a head is awaited; from its first byte on, however slowly it comes."""
-        if self._head_timer is None:
+        if self._head_timer is None and not self.transport.is_closing():
             self._head_bytes = 0
             self._head_timer = self.loop.call_later(self.head_s, self._late)
 

@@ -23,6 +23,7 @@ PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
 
 _MOST_BYTES = 8_192
 _REMEMBERED = 4_096
+_FAR = 1 << 53  # seconds; beyond it an expiry is no float any more
 _BEARER = re.compile(rb"bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+) *", re.IGNORECASE)
 # RFC 6750's name and its like; and anything that looks like a signed token under whatever name.
 _IN_URL = re.compile(
@@ -77,7 +78,7 @@ class Gate:
         if not isinstance(scope, str):
             raise UnauthenticatedError("has a scope that is no text of names with spaces between")
         caller = Caller(subject=claims["sub"], scopes=frozenset(scope.split()))
-        self._known[digest] = caller, float(claims["exp"]) + keys.leeway_s
+        self._known[digest] = caller, min(int(claims["exp"]), _FAR) + keys.leeway_s
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return caller

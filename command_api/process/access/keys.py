@@ -81,7 +81,7 @@ class Keys:
 
 
 def keys_of(auth: Auth) -> Keys | None:
-    """The keys of the settings, None when there are none; raises KeysError."""
+    """The keys of the settings, None when no setting names any; raises KeysError, also for a file without one that counts."""
     found: dict[str, Key] = {}
     for kid, secret in auth.hs256_secrets.items():
         text = secret.get_secret_value()
@@ -92,7 +92,13 @@ def keys_of(auth: Auth) -> Keys | None:
             )
         found[kid] = Key(algorithm="HS256", material=text)
     if auth.jwks_file is not None:
-        for kid, key in _public(auth.jwks_file):
+        public = list(_public(auth.jwks_file))
+        if not public:
+            raise KeysError(
+                f"auth.jwks_file {auth.jwks_file} holds no key to check signatures with: add one whose use is sig, or leave the"
+                " setting out"
+            )
+        for kid, key in public:
             if kid in found:
                 raise KeysError(f"auth.jwks_file: there are two keys with the id {kid!r}: give each its own kid")
             found[kid] = key

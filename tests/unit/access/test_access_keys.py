@@ -62,6 +62,11 @@ def test_a_remembered_token_expires() -> None:
         admit(gate, once)
 
 
+def test_a_token_that_expires_beyond_all_numbers_counts() -> None:
+    gate, once = Gate(keys_of(AUTH)), bearer(token(exp=10**400))
+    assert [admit(gate, once).subject for _ in range(2)] == [SUBJECT] * 2
+
+
 def test_a_header_nested_without_end_is_refused() -> None:
     nested = base64.urlsafe_b64encode(b"[" * 5_000).rstrip(b"=").decode()
     with pytest.raises(UnauthenticatedError):
@@ -124,6 +129,7 @@ def test_public_keys_of_a_file(tmp_path: Path) -> None:
         ("no json", "is no JSON Web Key Set"),
         ("[]", "is no JSON Web Key Set"),
         ('{"keys": []}', "holds no key"),
+        ('{"keys": [{"kty": "RSA", "use": "enc", "kid": "a"}]}', "holds no key to check signatures with"),
         ('{"keys": [{"kty": "RSA"}]}', "has no kid"),
         ('{"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "a"}]}', "is secret"),
         ('{"keys": [{"kty": "RSA", "n": "x", "e": "AQAB", "d": "c2VjcmV0", "kid": "a"}]}', "is secret"),
@@ -137,6 +143,8 @@ def test_a_file_that_holds_no_public_keys(tmp_path: Path, text: str, said: str) 
         keys_of(Auth(jwks_file=path))
     assert "c2VjcmV0" not in str(caught.value)
     assert "auth.jwks_file" in str(caught.value)
+    with pytest.raises(KeysError):
+        check_exposure(Auth(jwks_file=path), "127.0.0.1", "THE_HOST")
 
 
 def test_a_missing_file_and_a_short_secret() -> None:

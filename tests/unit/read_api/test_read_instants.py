@@ -88,6 +88,24 @@ def test_no_timestamptz(text: str) -> None:
         instants.parse_timestamptz(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+294247-01-10T04:00:54.775806-12:00",
+        "+294247-01-10T05:00:54.775807+01:00",  # what stands for infinity
+        "-290308-12-21T20:59:05.224192+01:00",
+        "-290308-12-21T19:59:05.224192Z",  # what stands for -infinity
+    ],
+)
+def test_an_offset_leads_out_of_the_range_of_neither_end(text: str) -> None:
+    with pytest.raises(instants.InvalidInstantError, match="out of range"):
+        instants.parse_timestamptz(text)
+
+
+def test_an_offset_leads_into_the_range() -> None:
+    assert instants.parse_timestamptz("+294247-01-10T05:00:54.775806+01:00") == instants.INFINITE_MICROS - 1
+
+
 def test_a_timestamp_without_zone_takes_no_offset() -> None:
     with pytest.raises(instants.InvalidInstantError, match="leave the offset out"):
         instants.parse_timestamp("2024-03-01T12:00:00Z")
