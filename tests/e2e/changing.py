@@ -29,7 +29,7 @@ from sqlalchemy import (
 from command_api.process.settings import Settings
 from projections.read_model import ReadModel
 from tests.e2e import compare
-from tests.e2e.pipeline import Pipeline, Process
+from tests.e2e.pipeline import Pipeline, Process, wait_for
 
 
 def _tables(*late: Column[Any], without: Sequence[str] = ()) -> MetaData:
@@ -102,18 +102,14 @@ class Source:
         self.publication = settings.relay.publication
         self._random = Random(seed)
         self._next = 1
+        self.usual: dict[str, str] = {}  # SQL of what each new ware has beside
         self.run("set timezone = 'UTC'")
-        compare.create_tables(self.connection, METADATA) if not self._made() else None
+        self.run("create type ware_state as enum ('new', 'used')")
+        compare.create_tables(self.connection, METADATA)
+        self.run("grant select on all tables in schema public to lockstep_reader")
         self.run("insert into people select i, 'Person ' || i from generate_series(1, 20) i on conflict do nothing")
         for _ in range(wares):
             self.insert()
-
-    def _made(self) -> bool:
-        return self.run("select 1 from pg_type where typname = 'ware_state'") != [] or self._make_type()
-
-    def _make_type(self) -> bool:
-        self.run("create type ware_state as enum ('new', 'used')")
-        return False
 
     def run(self, sql: str) -> list[tuple[Any, ...]]:
         """One statement, by itself."""
@@ -134,12 +130,20 @@ class Source:
         self._next += 1
         self.run(f"insert into wares ({', '.join(values)}) values ({', '.join(values.values())})")
 
+    def fill(self, wares: int) -> None:
+        """So many wares at once, each with a note."""
+        self.run(
+            "insert into wares (ware_id, person_id, price, stock, state, made_at, note) select i, 1 + i % 20, i % 900 / 7.0, i % 90,"
+            f" 'new', now(), 'note ' || i from generate_series({self._next}, {self._next + wares - 1}) i"
+        )
+        self._next += wares
+
     def happen(self, columns: str = "stock = stock + 1") -> None:
         """Something: an insert, an update or a delete of a ware, a rename of a person."""
         ware, person = self._random.randint(1, self._next), self._random.randint(1, 20)
         match self._random.random():
             case number if number < 0.3:
-                self.insert()
+                self.insert(**self.usual)
             case number if number < 0.8:
                 self.run(f"update wares set {columns} where ware_id = {ware}")
             case number if number < 0.9:
@@ -178,18 +182,26 @@ class Check:
         self._session = session
 
     def equal(self, models: Sequence[ReadModel], context: str, seconds: float = 60) -> dict[str, int]:
-        """Wait until all is covered, then compare; rows by read model."""
+        """Wait until all is covered, added columns too, then compare; rows by read model."""
         settings = self._pipeline.settings
         admin, keyspace = settings.postgres.admin.get_secret_value(), settings.cassandra.keyspace
+        reached = compare.flushed(admin)
         compare.wait_covered(
             self._session,
             keyspace,
             settings.projector.projection,
             models,
-            compare.flushed(admin),
+            reached,
             seconds=seconds,
             pipeline=self._pipeline,
         )
+
+        def filled() -> bool:
+            there = compare.positions(self._session, keyspace, settings.projector.projection)
+            own = [there.get(f"{model.name}.{column}", reached) for model in models for column in model.columns]
+            return self._pipeline.check() and min(own) >= reached
+
+        wait_for(f"{context}: added columns cover {reached}", filled, seconds, self._pipeline.logs)
         return compare.assert_equal(self._session, keyspace, admin, models, context)
 
     def rows(self, model: ReadModel) -> compare.Rows:
