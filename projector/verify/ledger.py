@@ -87,6 +87,10 @@ class Ledger:
         for page in self._pages(findings, 500):
             yield from page
 
+    def drop(self, keys: Iterable[Key]) -> int:
+        """Forget keys, whatever was found of them; how many were here."""
+        return sum(self._db.execute("DELETE FROM looks WHERE key = ?", (_pack(key),)).rowcount for key in keys)
+
     def reopen(self) -> None:
         """Forget every finding, so that all keys are looked at again."""
         self._db.execute("UPDATE looks SET finding = 'open', same = 0")

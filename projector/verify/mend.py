@@ -47,9 +47,10 @@ def mend(
     source: Source,
     *,
     log_is_whole: Callable[[], bool],
+    excused: Callable[[], int],
     parts: list[tuple[int, int]],
 ) -> Mended:
-    """Repair the wrong keys of a ledger. Raises VerifyError."""
+    """Repair the wrong keys of a ledger. excused: takes those out of it that no repair can write. Raises VerifyError."""
     repaired = _repair(model, ledger, comparison, source)
     left = ledger.count(Finding.WRONG)
     beyond = _beyond(ledger, comparison, source)
@@ -63,6 +64,7 @@ def mend(
     _, position = source.emit(requests.REBUILD, iter([requests.rebuild(model)]))
     comparison.wait(position)
     comparison.whole(ledger, parts)
+    excused()
     ledger.reopen()
     comparison.look_again(ledger)
     repaired += _repair(model, ledger, comparison, source)

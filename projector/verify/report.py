@@ -57,6 +57,7 @@ class Report:
     and are written whole at each change. left_out: columns that can't be compared. repaired: keys whose repair was asked
     for. rebuilt: whether the replica was. left: rows that still differ after that, None when no repair was asked for.
     beyond_repair: of those, rows that somebody wrote with a timestamp above any that a worker writes now.
+    dead_letters: rows that differ because Cassandra refuses them; they are not among the others.
     """
 
     read_model: str
@@ -73,6 +74,7 @@ class Report:
     rebuilt: bool = False
     left: int | None = None
     beyond_repair: int = 0
+    dead_letters: int = 0
 
     @property
     def mended(self) -> bool:
@@ -145,6 +147,8 @@ def lines(report: Report, show: int) -> Iterator[str]:
         rebuilt = "the replica was wrong and is rebuilt, " if report.rebuilt else ""
         left = f"{report.left:,} still differ" if report.left else "all are equal now"
         yield f"  repair: {rebuilt}{report.repaired:,} keys recomputed, {left}"
+    if report.dead_letters:
+        yield f"  {report.dead_letters:,} rows are not there because Cassandra refuses them: `projector dead-letters list`"
     if report.beyond_repair:
         yield (
             f"  {report.beyond_repair:,} of them were written from elsewhere with a timestamp above the log's position: delete"

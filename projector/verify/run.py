@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 from cassandra.cluster import Session
 
 from command_api.process.settings import Settings
 from projections.read_model import ReadModel
 from projections.refreshed import maintained
+from projector.apply.requests import decoded
+from projector.coverage import Target
+from projector.dead_letters.marks import Marks
 from projector.verify.checksum import sample
 from projector.verify.compare import Comparison, Progress
 from projector.verify.feed import Feed
@@ -62,12 +68,23 @@ def verify(
     with Ledger() as ledger:
         done = comparison.whole(ledger, parts)
         moving = comparison.look_again(ledger)
+
+        def excused() -> int:
+            return ledger.drop(dead_letters(session, settings, model, stored))
+
+        parked = excused()
         differing = ledger.count(Finding.WRONG)
         differences = _differences(model, ledger, selection)
         mended = None
         if options.repair and differing:
             mended = mend(
-                model, ledger, comparison, source, log_is_whole=lambda: log_is_whole(settings.kafka), parts=parts
+                model,
+                ledger,
+                comparison,
+                source,
+                log_is_whole=lambda: log_is_whole(settings.kafka),
+                excused=excused,
+                parts=parts,
             )
     return Report(
         read_model=model.name,
@@ -84,7 +101,20 @@ def verify(
         rebuilt=mended.rebuilt if mended else False,
         left=mended.left if mended else None,
         beyond_repair=mended.beyond if mended else 0,
+        dead_letters=parked,
     )
+
+
+def dead_letters(session: Session, settings: Settings, model: ReadModel, stored: str) -> list[tuple[Any, ...]]:
+    """The keys of rows that Cassandra refuses, as far as they are short enough to be known; raises CassandraError."""
+    target = Target(
+        keyspace=settings.cassandra.keyspace,
+        projection=settings.projector.projection,
+        epoch=settings.projector.epoch,
+        tables={model.name: stored} if stored else {},
+    )
+    marks = Marks(session, target, threading.Event()).read([model.name])
+    return decoded(model, [msgspec.json.decode(mark.key) for mark in marks if mark.key is not None])
 
 
 def _differences(model: ReadModel, ledger: Ledger, selection: Selection) -> tuple[Difference, ...]:
