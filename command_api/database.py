@@ -38,6 +38,8 @@ _SESSION = """
            set_config('statement_timeout', %(ms)s, false),
            set_config('idle_in_transaction_session_timeout', %(idle)s, false)
 """
+# The second column is of the schema and of the role's privileges; no row is read.
+_READY = "select current_setting('transaction_read_only'), exists (select from idempotency_keys, users limit 0)"
 
 
 def unavailable(error: Exception) -> CommandApiError | None:
@@ -101,10 +103,12 @@ class Database:
         await self._pool.check()
 
     async def check_ready(self) -> None:
-        """Raise UnavailableError unless the schema can be used now; waits a second at most for a connection."""
+        """Raise UnavailableError unless commands can be written now; waits a second at most for a connection."""
         try:
             async with self.connection(timeout_s=1.0) as connection:
-                await connection.execute("select from idempotency_keys, users limit 0")
+                row = await (await connection.execute(_READY)).fetchone()
+                if row is None or row[0] == "on":
+                    raise psycopg.errors.ReadOnlySqlTransaction("transaction_read_only is on")
         except psycopg.Error as error:
             _log.warning("not ready", error=str(error))
             await self.drop_broken()

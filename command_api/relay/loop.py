@@ -27,7 +27,7 @@ from command_api.process.logging import get_logger
 from command_api.process.settings import Settings
 from command_api.relay import continuity
 from command_api.relay.catalog import Catalog
-from command_api.relay.errors import SetupError, TransientError
+from command_api.relay.errors import SetupError, SourceUnavailableError, TransientError
 from command_api.relay.metrics import RelayState
 from command_api.relay.pgoutput import Relation
 from command_api.relay.publish import Publisher
@@ -55,6 +55,8 @@ class Session:
         self._state = state
         self._stop = stop
         self._heartbeat_s = settings.relay.heartbeat_ms / 1000
+        self._silence_s = settings.relay.silence_ms / 1000
+        self._status_s = min(_STATUS_S, self._silence_s / 2)
         self._heartbeat_key = envelope.heartbeat_key(settings.relay.database_name)
         self._last_heartbeat = 0.0
         self._heartbeat_at = 0  # the last heartbeat's LSN: the next one waits for its acknowledgement
@@ -84,7 +86,7 @@ class Session:
                 _log.info("streaming", slot=self._settings.relay.slot, position=str(position), history=identity.text)
                 self._stream(connection, publisher, transactions, identity)
             finally:
-                self._state.streaming = False
+                self._state.streaming, self._state.asked_at = False, 0.0
                 self._count(publisher, transactions)
                 publisher.close()
 
@@ -156,6 +158,7 @@ class Session:
             waits = 0 if frames or moved else waits + 1
             if connection.wait(self._patience(publisher, transactions, waits)):
                 continue
+            self._check_silence(connection)
             if not transactions.inside:
                 state.behind_since = 0.0
         self._finish(connection, publisher)
@@ -179,10 +182,20 @@ class Session:
         self._state.heartbeats += 1
 
     def _confirm(self, connection: ReplicationConnection, publisher: Publisher) -> None:
-        silent = time.monotonic() - connection.last_status
-        if silent >= _STATUS_S or (publisher.confirmed > self._told and silent >= _CONFIRM_S):
-            connection.send_status(publisher.confirmed)
+        now = time.monotonic()
+        silent = now - connection.last_status
+        if silent >= self._status_s or (publisher.confirmed > self._told and silent >= _CONFIRM_S):
+            # A server that hangs, or that no network leads to any more, looks like one that has nothing to say.
+            connection.send_status(publisher.confirmed, reply=now - connection.last_heard >= self._status_s)
             self._told = publisher.confirmed
+        self._state.asked_at = connection.asked_at
+
+    def _check_silence(self, connection: ReplicationConnection) -> None:
+        """Raise SourceUnavailableError when the server, asked for a sign, gave none; for when all that came is read."""
+        if connection.asked_at and time.monotonic() - connection.asked_at > self._silence_s:
+            raise SourceUnavailableError(
+                f"Postgres has given no sign for {self._silence_s:g} s after it was asked for one"
+            )
 
     def _keep_alive(self, connection: ReplicationConnection, publisher: Publisher) -> None:
         """While Kafka makes us wait, Postgres still hears from us."""

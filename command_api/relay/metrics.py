@@ -27,7 +27,10 @@ STUCK_S: Final = 5.0  # without a turn of the loop, or an acknowledgement of Kaf
 
 @dataclass
 class RelayState:
-    """What the loop has done so far. LSNs in bytes, times in seconds since 1970; `behind_since` is 0 when caught up."""
+    """What the loop has done so far. LSNs in bytes, times in seconds since 1970; `behind_since` is 0 when caught up.
+
+    turned_at, waiting_since, asked_at: on the monotonic clock; the last is of a request to Postgres without a sign since.
+    """
 
     received: int = 0
     published: int = 0
@@ -46,6 +49,7 @@ class RelayState:
     slot_retained: int = 0
     turned_at: float = 0.0
     waiting_since: float = 0.0
+    asked_at: float = 0.0
 
     def turned(self, confirmed: int, outstanding: int) -> None:
         """A turn of the loop: what Kafka has acknowledged, and how many records it has not."""
@@ -65,6 +69,8 @@ class RelayState:
             return (
                 f"Kafka has acknowledged nothing for {now - self.waiting_since:.0f} s, {self.outstanding} records wait"
             )
+        if self.asked_at and now - self.asked_at > STUCK_S:
+            return f"Postgres has given no sign for {now - self.asked_at:.0f} s after it was asked for one"
         if self.turned_at and now - self.turned_at > STUCK_S:
             return f"the loop has not turned for {now - self.turned_at:.0f} s"
         return ""

@@ -74,7 +74,8 @@ def with_session(conninfo: str, **parameters: str) -> str:
 class ReplicationConnection:
     """One walsender connection; use it as a context manager.
 
-    last_status: monotonic seconds of the last status sent.
+    last_status, last_heard: monotonic seconds of the last status sent, and of the last bytes received.
+    asked_at: of the first request for a sign of life since then; 0 for none.
     """
 
     def __init__(self, conninfo: str, *, timeout_s: float = 10.0) -> None:
@@ -85,7 +86,8 @@ class ReplicationConnection:
             message = self._pg.get_error_message()
             self._pg.finish()
             raise connect_error(message)
-        self.last_status = time.monotonic()
+        self.last_status = self.last_heard = time.monotonic()
+        self.asked_at = 0.0
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
 
@@ -143,6 +145,7 @@ class ReplicationConnection:
             self._pg.consume_input()
         except Exception as error:
             raise self._broken() from error
+        self.last_heard, self.asked_at = time.monotonic(), 0.0
         return True
 
     def send_status(self, confirmed: int, *, reply: bool = False) -> None:
@@ -154,6 +157,8 @@ class ReplicationConnection:
         except Exception as error:
             raise self._broken() from error
         self.last_status = time.monotonic()
+        if reply and not self.asked_at:
+            self.asked_at = self.last_status
 
     def _broken(self) -> RelayError:
         message = self._pg.get_error_message().strip()

@@ -44,6 +44,14 @@ def test_a_database_without_the_schema_says_what_to_run(
     problem(api.http.get("/readyz"), 503, "unavailable")
 
 
+def test_a_database_that_takes_no_writes_is_not_ready(start: Callable[..., Api], postgres: Postgres) -> None:
+    conninfo = make_conninfo(
+        postgres.command_api.get_secret_value(), options="-c default_transaction_read_only=on"
+    )  # as on a standby that was the primary
+    found = problem(start(conninfo=conninfo).http.get("/readyz"), 503, "unavailable")
+    assert "no writes" in found["detail"]
+
+
 def test_connections_ended_by_the_server_are_replaced_without_a_failed_command(api: Api) -> None:
     api.user()
     for _ in range(3):

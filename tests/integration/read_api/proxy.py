@@ -1,4 +1,4 @@
-"""A server that can be away: a TCP proxy that refuses and cuts connections when told."""
+"""A server that can be away: a TCP proxy that refuses and cuts connections when told, or lets nothing pass any more."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class Proxy:
         self._target = target
         self._open: list[socket.socket] = []
         self._listener: socket.socket | None = None
+        self._muted = 0  # how many connections, of the oldest, let nothing pass
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -32,18 +33,23 @@ class Proxy:
                 one.close()
         self._listener, self._open = None, []
 
+    def mute(self) -> None:
+        """Let nothing pass on the connections that are open; they stay so, and new ones are like any."""
+        self._muted = len(self._open)
+
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
                 inner, _ = listener.accept()
                 outer = socket.create_connection(self._target)
+                place = len(self._open)
                 self._open += [inner, outer]
                 for source, sink in ((inner, outer), (outer, inner)):
-                    threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+                    threading.Thread(target=self._copy, args=(source, sink, place), daemon=True).start()
 
-    @staticmethod
-    def _copy(source: socket.socket, sink: socket.socket) -> None:
+    def _copy(self, source: socket.socket, sink: socket.socket, place: int) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
-                sink.sendall(data)
+                if place >= self._muted:
+                    sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
