@@ -56,8 +56,12 @@ def part(
     jars: tuple[Path, ...],
     environment: Mapping[str, str],
     more: Mapping[str, str] | None = None,
+    options: tuple[str, ...] = ("-XX:+UseG1GC",),
 ) -> Part:
-    """The worker. Writes its configuration into `folder`; port: of its REST interface; more: entries of the connector."""
+    """The worker. Writes its configuration into `folder`; port: of its REST interface; more: entries of the connector.
+
+    options: of Java, beside its heap.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     properties = folder / "worker.properties"
     own = f"bootstrap.servers={bootstrap_servers}\nlisteners=http://{ports.HOST}:{port}\n"
@@ -67,8 +71,8 @@ def part(
     connector.write_text(json.dumps({**given, "config": {**given["config"], **(more or {})}}), encoding="utf-8")
     log4j2 = folder / "log4j2.properties"
     log4j2.write_text(LOG4J2, encoding="utf-8")
-    options = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", f"-Dlog4j2.configurationFile={log4j2}")
-    command = java.command(java.program(), jars, "org.apache.kafka.connect.cli.ConnectStandalone", options=options)
+    every = ("-Xms256m", "-Xmx512m", *options, f"-Dlog4j2.configurationFile={log4j2}")
+    command = java.command(java.program(), jars, "org.apache.kafka.connect.cli.ConnectStandalone", options=every)
     return Part(
         name="connect",
         kind="server",

@@ -105,7 +105,7 @@ def _relay(settings: Settings, folder: Path) -> Iterator[psutil.Process]:
 
 @contextlib.contextmanager
 def _connector(settings: Settings, folder: Path, more: dict[str, str]) -> Iterator[psutil.Process]:
-    with streaming(settings, folder, more) as connector:
+    with streaming(settings, folder, more, options=("-XX:+UseG1GC",)) as connector:
         yield psutil.Process(connector.pid)
 
 

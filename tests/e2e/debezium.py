@@ -17,14 +17,19 @@ from command_api.process.settings import Settings
 from deploy.local import connect, download, folders, jars, ports
 from deploy.local.child import Child, stop_together
 from tests.e2e.pipeline import wait_for
+from tests.oracle import views
 
-START_S = 60.0
+START_S = 120.0
+QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # half the CPU of a start, and slower once it runs
+VIEWS = tuple(dict.fromkeys((*views.VIEWS[::5], *(view for view in views.VIEWS if "uuid" in view.name))))
+"""Every fifth of the oracle's, and those over the table that is copied into: all of them are behind the relay in a test of
+its own, and what feeds one feeds each."""
 
 
 class Connect:
     """One run of the worker, which streams when this returns."""
 
-    def __init__(self, settings: Settings, folder: Path, more: Mapping[str, str] | None = None) -> None:
+    def __init__(self, settings: Settings, folder: Path, more: Mapping[str, str], options: tuple[str, ...]) -> None:
         self.port = ports.choose({}, {})["relay-metrics"]
         cache, wanted = folders.cache_folder(), jars.locked("connect")["connect"]
         download.ensure(cache, wanted, Console(stderr=True))
@@ -41,6 +46,7 @@ class Connect:
             jars=tuple(download.place(cache, jar) for jar in wanted),
             environment=dict(os.environ) | variables,
             more=more,
+            options=options,
         )
         self.child = Child(part, folder / "connect.log")
         try:
@@ -68,9 +74,11 @@ class Connect:
 
 
 @contextlib.contextmanager
-def streaming(settings: Settings, folder: Path, more: Mapping[str, str] | None = None) -> Iterator[Connect]:
-    """The worker for the length of the block; more: entries of the connector."""
-    made = Connect(settings, folder, more)
+def streaming(
+    settings: Settings, folder: Path, more: Mapping[str, str] | None = None, options: tuple[str, ...] = QUICK
+) -> Iterator[Connect]:
+    """The worker for the length of the block; more: entries of the connector. options: Java's."""
+    made = Connect(settings, folder, more or {}, options)
     try:
         yield made
         if made.child.exit_code() is None:

@@ -20,10 +20,10 @@ from projector.apply.consume import Assembler
 from projector.apply.log import LogReader
 from projector.apply.transaction import Transaction
 from tests.e2e import compare
-from tests.e2e.debezium import Connect, streaming
+from tests.e2e.debezium import VIEWS, Connect, streaming
 from tests.e2e.pipeline import Pipeline, wait_for
 from tests.e2e.transactions import Source
-from tests.oracle import schema, views
+from tests.oracle import schema
 from tests.oracle.values import of
 
 TABLES = tuple(schema.METADATA.sorted_tables)
@@ -72,8 +72,8 @@ class Path:
         settings = self.pipeline.settings
         keyspace, projection = settings.cassandra.keyspace, settings.projector.projection
         lsn = compare.flushed(self.admin)
-        compare.wait_covered(self.session, keyspace, projection, views.VIEWS, lsn, seconds=60, pipeline=self.pipeline)
-        compare.assert_equal(self.session, keyspace, self.admin, views.VIEWS, context)
+        compare.wait_covered(self.session, keyspace, projection, VIEWS, lsn, seconds=60, pipeline=self.pipeline)
+        compare.assert_equal(self.session, keyspace, self.admin, VIEWS, context)
 
     def handed_on(self) -> Counter[str]:
         """Xids of the log's transactions that add what a COPY does, as often as a reader is given each."""
@@ -106,7 +106,7 @@ def path(pipeline: Pipeline, cassandra_session: Session) -> Iterator[Path]:
     print(f"seed {seed}")  # pytest shows it with a failure
     pipeline.settings = pipeline.with_settings(
         relay={"metadata": "tests.oracle.schema:METADATA", "tables": tuple(f"public.{t.name}" for t in TABLES)},
-        projector={"read_models": "tests.oracle.views:VIEWS", "metadata": "tests.oracle.schema:METADATA"},
+        projector={"read_models": "tests.e2e.debezium:VIEWS", "metadata": "tests.oracle.schema:METADATA"},
     )
     with psycopg.connect(pipeline.settings.postgres.admin.get_secret_value(), autocommit=True) as connection:
         connection.execute("set timezone = 'UTC'")
@@ -125,21 +125,22 @@ def test_relay_and_connector_take_each_others_place_and_every_read_model_equals_
 ) -> None:
     pipeline = path.pipeline
     with pipeline.running("projector", "heartbeats"):
+        relay = pipeline.start("relay")
+        path.load(10, copies=1)
+        wait_for("the relay streams", lambda: "streaming" in relay.said(), 60, relay.tail)
+        relay.kill()
+        path.load(10)
         with streaming(pipeline.settings, tmp_path) as connector:
-            path.load(80, copies=1)
-            path.equal("the connector behind the snapshot")
+            path.load(60, copies=1)
+            path.equal("the connector after a relay that was killed")
             _kill_amid_a_copy(path, connector)
         with streaming(pipeline.settings, tmp_path):
             path.load(10, copies=1)
             path.equal("the connector after one that was killed")
-        path.load(10, copies=1)
-        relay = pipeline.start("relay")
-        path.load(10, copies=1)
-        path.equal("the relay after a connector")
-        relay.kill()
-        path.load(10, copies=1)
-        with streaming(pipeline.settings, tmp_path):
-            path.equal("the connector after a relay that was killed")
+        path.load(10)
+        with pipeline.running("relay"):
+            path.load(10, copies=1)
+            path.equal("the relay after the connector")
     assert set(path.made) >= {"commit", "insert", "update", "key_change", "delete", "truncate"}, path.made
     assert path.handed_on() == Counter(path.copied)
     with ReplicationConnection(path.admin) as connection:
