@@ -1,12 +1,14 @@
 """The switch: one conditional write of the pointer, once the new generation covers what the old one published.
 
 Both positions are read at once, so "covers" is true of one moment; afterwards both go on, and a read with a token waits for
-the one that it reads. The way back is the same switch: to the generation before, while a worker still follows it.
+the one that it reads. Two workers that write all the time are never level for long: after `LEVEL_S` seconds it is enough that the
+new one covers what the old one had published `BEHIND_S` before. The way back is the same switch: to the generation before, while a worker still follows it.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from command_api.lsn import Lsn
@@ -15,6 +17,8 @@ from projector.cassandra.progress import Position
 from projector.generations.errors import NotReadyError
 from projector.generations.registry import Registry
 
+LEVEL_S = 5.0
+BEHIND_S = 0.5
 _POLL_S = 0.02
 
 
@@ -58,7 +62,8 @@ def switch(
 
     Raises NotReadyError, TakenError, RegistryError.
     """
-    until = time.monotonic() + wait_s
+    began = time.monotonic()
+    published: deque[tuple[float, Position | None]] = deque()  # of the old one, the last so many seconds
     while True:
         of_model = registry.read((name,))[name]
         if number == of_model.live:
@@ -66,10 +71,14 @@ def switch(
         to = target(of_model, number)
         now = positions()
         new, old = now.get(to.table), now.get(of_model.current.table)
-        if covers(new, old):
+        at = time.monotonic()
+        published.append((at, old))
+        while len(published) > 1 and published[1][0] <= at - BEHIND_S:
+            published.popleft()
+        if covers(new, old) or (at - began > LEVEL_S and covers(new, published[0][1])):
             registry.switch(of_model, to)
             return to
-        if time.monotonic() > until:
+        if at - began > wait_s:
             raise NotReadyError(
                 f"generation {to.number} of {name} covers {Lsn(new.lsn) if new else 'nothing'}, the live one"
                 f" {Lsn(old.lsn) if old else 'nothing'}, and that did not change within {wait_s:g} s: is a worker following it"

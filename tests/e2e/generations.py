@@ -12,6 +12,8 @@ from projector.cassandra.progress import Position, read_positions
 from projector.generations.registry import Registry
 from tests.e2e.pipeline import Pipeline, Process, wait_for
 
+_COMMAND_S = 150  # on a machine that is busy
+
 
 class Registers:
     """The registry of a pipeline's projection."""
@@ -62,12 +64,12 @@ def building(pipeline: Pipeline, *arguments: str, settings: Settings | None = No
 
 def run(pipeline: Pipeline, *arguments: str, settings: Settings | None = None) -> str:
     """Run a command of `projector generations` to its end; fails unless that is 0."""
-    return pipeline.run("projector", "generations", *arguments, settings=settings)
+    return pipeline.run("projector", "generations", *arguments, settings=settings, seconds=_COMMAND_S)
 
 
 def refused(pipeline: Pipeline, *arguments: str, settings: Settings | None = None) -> str:
     """Run one that has to end with 1; what it said."""
     log = f"refused-{arguments[0]}"
     process = pipeline.begin("projector", "generations", *arguments, settings=settings, log=log)
-    assert process.wait(60) == 1, process.tail()
+    assert process.wait(_COMMAND_S) == 1, process.tail()
     return process.said()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import pytest
 
 from projections.generations import Generation, Registered, State, table_name
 from projector.cassandra.progress import Position
+from projector.generations import switch as switching
 from projector.generations.errors import NotReadyError
 from projector.generations.switch import covers, switch, target
 
@@ -91,6 +93,18 @@ def test_a_generation_that_stays_behind_is_never_live() -> None:
     with pytest.raises(NotReadyError, match=r"covers 0/9, the live one 0/A, .* is a worker following it"):
         switch(pointers, pointers.positions, "orders", wait_s=0.05)  # type: ignore[arg-type]
     assert not pointers.switched
+
+
+def test_one_that_is_never_level_is_switched_to_once_it_has_kept_up_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(switching, "LEVEL_S", 0.1)
+    monkeypatch.setattr(switching, "BEHIND_S", 0.1)
+    steps = [{"orders": at(lsn + 1), "orders__g2": at(lsn)} for lsn in range(1_000)]
+    pointers = Pointers(of(1, State.FIRST, State.VERIFIED), *steps)
+    began = time.monotonic()
+    assert switch(pointers, pointers.positions, "orders", wait_s=20).number == 2  # type: ignore[arg-type]
+    assert time.monotonic() - began > 0.1
 
 
 def test_a_switch_to_what_is_live_already_is_done() -> None:
