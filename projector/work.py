@@ -99,7 +99,7 @@ def work(job: Work) -> None:
     session = None
     try:
         job.readiness.began("connecting to Cassandra")
-        session = connect(settings.cassandra, stop=job.stop)
+        session = connect(settings.cassandra, stop=job.stop, follow_schema=True)
         job.readiness.log_answers = LogProbe(settings.kafka).answers
         tables = _tables(job, session)
         announcer = Announcer(settings.kafka, [model.name for model in job.models])

@@ -14,15 +14,17 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from deploy.local import ports
 
@@ -49,7 +51,9 @@ def on_containers() -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The one marker."""
+    """The markers, and Hypothesis without deadlines: how long an example takes says how busy the machine is."""
+    hypothesis.settings.register_profile("untimed", deadline=None)
+    hypothesis.settings.load_profile("untimed")
     config.addinivalue_line(
         "markers", "alone: judges time under faults and load of its own; nothing else is run beside it"
     )
@@ -128,12 +132,11 @@ def _password(admin: str, role: str) -> str:
     return hashlib.sha256(f"{admin} {role}".encode()).hexdigest()
 
 
-@pytest.fixture
-def empty_database(stack: Stack) -> Iterator[str]:
-    """Conninfo of a superuser on a fresh database without tables; its replication slots are dropped with it."""
+@contextmanager
+def _made_database(stack: Stack, template: str = "template1") -> Iterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(stack.postgres_admin, autocommit=True) as admin:
-        admin.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        admin.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
     yield make_conninfo(stack.postgres_admin, dbname=name)
     with psycopg.connect(stack.postgres_admin, autocommit=True) as admin:
         admin.execute(
@@ -154,12 +157,37 @@ def empty_database(stack: Stack) -> Iterator[str]:
 
 
 @pytest.fixture
-def database(stack: Stack, empty_database: str) -> str:
-    """Conninfo of a superuser on a fresh database with every migration applied and the roles' passwords set."""
+def empty_database(stack: Stack) -> Iterator[str]:
+    """Conninfo of a superuser on a fresh database without tables; its replication slots are dropped with it."""
+    with _made_database(stack) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def migrated_database() -> Iterator[Callable[[Stack], str]]:
+    """Gives the name of a stack's database with every migration applied and the roles' passwords set; nobody connects to it."""
     from command_api.migrations.apply import migrate
 
-    migrate(postgres_settings(stack, empty_database))
-    return empty_database
+    names: dict[str, str] = {}
+    with ExitStack() as ended:
+
+        def name_of(stack: Stack) -> str:
+            if stack.postgres_admin not in names:
+                # Servers of a module's own may be gone at the session's end, and the database with them.
+                ended.enter_context(suppress(psycopg.OperationalError))
+                made = ended.enter_context(_made_database(stack))
+                migrate(postgres_settings(stack, made))
+                names[stack.postgres_admin] = str(conninfo_to_dict(made)["dbname"])
+            return names[stack.postgres_admin]
+
+        yield name_of
+
+
+@pytest.fixture
+def database(stack: Stack, migrated_database: Callable[[Stack], str]) -> Iterator[str]:
+    """Conninfo of a superuser on a fresh copy of the stack's migrated database."""
+    with _made_database(stack, migrated_database(stack)) as made:
+        yield made
 
 
 @pytest.fixture
@@ -192,7 +220,13 @@ def cassandra_session(stack: Stack) -> Iterator[Session]:
 
     host, port = stack.cassandra
     profile = ExecutionProfile(load_balancing_policy=DCAwareRoundRobinPolicy("datacenter1"), request_timeout=30)
-    cluster = Cluster([host], port=port, protocol_version=5, execution_profiles={EXEC_PROFILE_DEFAULT: profile})
+    cluster = Cluster(
+        [host],
+        port=port,
+        protocol_version=5,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        schema_metadata_enabled=False,
+    )
     session = cluster.connect()
     yield session
     cluster.shutdown()

@@ -52,7 +52,7 @@ def make(stack_folder: Path, *, asked_ports: Mapping[str, int], servers_only: bo
             storage_port=port["cassandra-storage"],
             jars=class_path["cassandra"],
             environment=environment,
-            more=cassandra.DEFAULT_COMMIT_LOG if throw_away else None,
+            throw_away=throw_away,
         ),
     )
     if not servers_only:

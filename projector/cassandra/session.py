@@ -33,15 +33,20 @@ class _Connection(LibevConnection):  # type: ignore[misc]  # the driver has no t
     in_buffer_size = 1 << 16
 
 
-def connect(settings: Cassandra, *, deadline_s: float = 60.0, stop: threading.Event | None = None) -> Session:
+def connect(
+    settings: Cassandra, *, deadline_s: float = 60.0, stop: threading.Event | None = None, follow_schema: bool = False
+) -> Session:
     """A session without a keyspace; close it with `close`.
+
+    follow_schema: keep the keyspaces' metadata, and with it the token ring, as they change. Reading it again after each
+    statement was half of what a set-up cost the server.
 
     Tries again until `deadline_s` seconds have passed or `stop` is set, but not after a refused login or certificate.
     Raises CassandraUnreachableError, its message names the addresses, the last cause and the settings to look at.
     """
     until = time.monotonic() + deadline_s
     while True:
-        cluster = _cluster(settings)
+        cluster = _cluster(settings, follow_schema=follow_schema)
         try:
             return cluster.connect()
         except (NoHostAvailable, DriverException, OSError) as error:
@@ -65,7 +70,7 @@ def close(session: Session) -> None:
     session.cluster.shutdown()
 
 
-def _cluster(settings: Cassandra) -> Any:
+def _cluster(settings: Cassandra, *, follow_schema: bool) -> Any:
     try:
         context = tls_context(settings)
     except TlsFilesError as error:
@@ -88,6 +93,7 @@ def _cluster(settings: Cassandra) -> Any:
         reconnection_policy=ExponentialReconnectionPolicy(0.2, 2.0, max_attempts=None),
         sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         connect_timeout=5.0,
+        schema_metadata_enabled=follow_schema,
     )
     # Start the negotiation at v5 and let the driver go down from there; its own start is DSE's, two refusals earlier.
     cluster.protocol_version = ProtocolVersion.V5
