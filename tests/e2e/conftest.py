@@ -4,11 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from command_api.process.settings import Settings
+from deploy.local.stack import Options, start
+from tests.conftest import Stack
 from tests.e2e.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from cassandra.cluster import Session
+
+
+@pytest.fixture(scope="session")
+def mortal_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Embedded servers that tests may kill and pause; their data has to survive that, and goes with the session's folder."""
+    with start(Options(folder=tmp_path_factory.mktemp("mortal"), servers_only=True)) as running:
+        host, _, port = running.address("cassandra").rpartition(":")
+        yield Stack(
+            postgres_admin=running.postgres_admin,
+            kafka=running.address("kafka"),
+            cassandra=(host, int(port)),
+            running=running,
+        )
+
+
+@pytest.fixture(scope="session")
+def mortal_session(mortal_stack: Stack) -> Iterator[Session]:
+    """A driver session with that stack's Cassandra, which looks for it for as long as it is away."""
+    from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+    from cassandra.policies import ConstantReconnectionPolicy, DCAwareRoundRobinPolicy
+
+    host, port = mortal_stack.cassandra
+    profile = ExecutionProfile(load_balancing_policy=DCAwareRoundRobinPolicy("datacenter1"), request_timeout=30)
+    cluster = Cluster(
+        [host],
+        port=port,
+        protocol_version=5,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        reconnection_policy=ConstantReconnectionPolicy(0.5, max_attempts=None),
+        schema_metadata_enabled=False,
+    )
+    session = cluster.connect()
+    yield session
+    cluster.shutdown()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import secrets
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from random import Random
 from uuid import UUID, uuid4
 
@@ -15,7 +14,6 @@ import pytest
 from cassandra.cluster import Session
 
 from command_api.process.consistency import ConsistencyToken
-from deploy.local.stack import Options, start
 from tests.conftest import Stack
 from tests.e2e.own_servers import killed, paused
 from tests.e2e.pipeline import Pipeline, Process, listening, wait_for
@@ -44,29 +42,13 @@ FAULTS = (
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Servers that may be killed; their data has to survive that."""
-    with start(Options(folder=tmp_path_factory.mktemp("history"), servers_only=True)) as running:
-        host, _, port = running.address("cassandra").rpartition(":")
-        yield Stack(
-            postgres_admin=running.postgres_admin,
-            kafka=running.address("kafka"),
-            cassandra=(host, int(port)),
-            running=running,
-        )
+def stack(mortal_stack: Stack) -> Stack:
+    return mortal_stack
 
 
 @pytest.fixture(scope="module")
-def cassandra_session(stack: Stack) -> Iterator[Session]:
-    """A driver session with this module's Cassandra, for the keyspace's end."""
-    from cassandra.cluster import Cluster
-    from cassandra.policies import ConstantReconnectionPolicy
-
-    host, port = stack.cassandra
-    policy = ConstantReconnectionPolicy(0.5, max_attempts=None)
-    cluster = Cluster([host], port=port, protocol_version=5, reconnection_policy=policy)
-    yield cluster.connect()
-    cluster.shutdown()
+def cassandra_session(mortal_session: Session) -> Session:
+    return mortal_session
 
 
 @pytest.mark.timeout(500)

@@ -1,7 +1,6 @@
 """Each server goes and comes back under load: the processes wait, nothing is lost, no reply is older than its token.
 
-The servers are this module's own, unless the session started some that it may restart; their supervisor starts them
-again, as an operator would.
+The servers' supervisor starts them again, as an operator would.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ import pytest
 from cassandra.cluster import NoHostAvailable, Session
 
 import projections
-from deploy.local.stack import Options, Running, start
 from tests.conftest import Stack
 from tests.e2e import compare, load
+from tests.e2e.own_servers import killed
 from tests.e2e.pipeline import Pipeline, wait_for
 from tests.integration.relay.stand import transactions
 
@@ -41,51 +40,13 @@ ONE_ORDER = """
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Servers that may be restarted; their data has to survive that, and goes with the temporary folder."""
-    with start(Options(folder=tmp_path_factory.mktemp("restarts"), servers_only=True)) as running:
-        host, _, port = running.address("cassandra").rpartition(":")
-        yield Stack(
-            postgres_admin=running.postgres_admin,
-            kafka=running.address("kafka"),
-            cassandra=(host, int(port)),
-            running=running,
-        )
+def stack(mortal_stack: Stack) -> Stack:
+    return mortal_stack
 
 
 @pytest.fixture(scope="module")
-def cassandra_session(stack: Stack) -> Iterator[Session]:
-    """A driver session with this module's Cassandra."""
-    from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
-    from cassandra.policies import ConstantReconnectionPolicy, DCAwareRoundRobinPolicy
-
-    host, port = stack.cassandra
-    profile = ExecutionProfile(load_balancing_policy=DCAwareRoundRobinPolicy("datacenter1"), request_timeout=30)
-    cluster = Cluster(
-        [host],
-        port=port,
-        protocol_version=5,
-        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-        reconnection_policy=ConstantReconnectionPolicy(0.5, max_attempts=None),
-    )
-    session = cluster.connect()
-    yield session
-    cluster.shutdown()
-
-
-def _restart(running: Running, name: str, number: int) -> float:
-    """Signal a server, wait until its supervisor has it back; seconds that it was away."""
-    before = running.state.part(name)
-    assert before.process is not None
-    began = time.monotonic()
-    os.kill(before.process.pid, number)
-
-    def back() -> bool:
-        now = running.state.part(name)
-        return now.process is not None and now.process.pid != before.process.pid and now.phase == "ready"  # type: ignore[union-attr]
-
-    wait_for(f"{name} is back", back, 90)
-    return time.monotonic() - began
+def cassandra_session(mortal_session: Session) -> Session:
+    return mortal_session
 
 
 def _answers(session: Session) -> bool:
@@ -126,7 +87,7 @@ def test_restarts_of_each_server_under_load(pipeline: Pipeline, cassandra_sessio
             fault = f"{name} {signal.Signals(number).name}"
             with load.running(pipeline, rng) as running:
                 running.wait_for_reads(20, seconds=60)
-                away[fault] = round(_restart(stack.running, name, number), 1)
+                away[fault] = round(killed(stack.running, name, number), 1)
                 running.wait_for_reads(20, seconds=60)
             _settle(pipeline, cassandra_session, f"{context}, after {fault}")
             running.assert_honest(context, verified=40)
@@ -146,7 +107,7 @@ def test_a_killed_cassandra_has_kept_what_it_acknowledged(
             with _orders_touched_once(admin) as made:
                 wanted = made[0] + 300
                 wait_for("orders are made", lambda wanted=wanted: made[0] >= wanted, 60)
-                _restart(stack.running, "cassandra", signal.SIGKILL)
+                killed(stack.running, "cassandra", signal.SIGKILL)
             wait_for("the driver is back", lambda: _answers(cassandra_session), 60)
             _settle(pipeline, cassandra_session, f"after kill {number}")
 

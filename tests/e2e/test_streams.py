@@ -74,11 +74,18 @@ def test_watchers_see_what_readers_see_whatever_breaks_in_between(pipeline: Pipe
         place(connection, orders[3], "paid")
         shown()
         other = pipeline.start("read-api", log="other-read-api")
+        there = f"{listening(other)}{path}"
+        wait_for("the other one reads", lambda: httpx.get(there, trust_env=False).status_code == 200, 30, other.tail)
         for again in (
             Listener(listening(reader), path, key, listener),
             Listener(listening(other), path, key, listener),
         ):
-            wait_for("what was missed is there", lambda again=again: again.rows == shown(), 20, other.tail)
+            wait_for(
+                "what was missed is there",
+                lambda again=again: again.rows == shown(),
+                20,
+                lambda again=again: f"error {again.error!r}, events {again.events}, shown {shown()} {other.tail()}",
+            )
             again.stop()
         same = Listener(listening(other), path, key, again)
         assert same.opened.wait(30)

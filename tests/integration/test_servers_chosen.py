@@ -41,7 +41,7 @@ def test_a_module_with_servers_of_its_own_is_marked() -> None:
     """Otherwise it would run on embedded servers in a session that is to prove containers."""
     own = [path for path in (TREE / "tests" / "e2e").glob("test_*.py") if "\ndef stack(" in path.read_text()]
     assert TREE / RESTARTS in own
-    assert [path.name for path in own if "pytestmark = pytest.mark.embedded(" not in path.read_text()] == []
+    assert [path.name for path in own if "pytest.mark.embedded(" not in path.read_text()] == []
 
 
 def test_without_an_engine_a_session_on_containers_fails_and_says_what_to_do() -> None:

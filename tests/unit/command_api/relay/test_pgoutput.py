@@ -95,7 +95,7 @@ def test_every_truncation_is_refused(message: bytes) -> None:
         pgoutput.decode(message + b"\0")
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(st.data())
 def test_flipped_bytes_give_a_message_or_a_clear_error(data: st.DataObject) -> None:
     damaged = bytearray(data.draw(st.sampled_from(MESSAGES)))

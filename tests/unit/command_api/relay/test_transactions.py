@@ -131,7 +131,7 @@ def test_every_truncation_of_a_compiled_row_is_refused() -> None:
         log.feed(FRAMES[3] + b"n")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.data())
 def test_flipped_bytes_give_json_or_a_clear_error(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(FRAMES) - 1))

@@ -22,7 +22,7 @@ def taken(log: list[bytes], lsn: int = 0) -> list[Transaction | Heartbeat]:
     return list(Assembler(lsn).feed(enumerate(log)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 1 << 32))
 def test_every_commit_is_handed_on_once_and_in_order(seed: int) -> None:
     rng = Random(seed)
@@ -33,7 +33,7 @@ def test_every_commit_is_handed_on_once_and_in_order(seed: int) -> None:
     assert whole == [(c.end, len(c.events)) for c in commits]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 1 << 32))
 def test_reading_on_from_any_offset_handed_out_misses_nothing(seed: int) -> None:
     rng = Random(seed)
@@ -44,7 +44,7 @@ def test_reading_on_from_any_offset_handed_out_misses_nothing(seed: int) -> None
         assert [t.lsn for t in rest if isinstance(t, Transaction)] == [c.end for c in commits if c.end > stop.lsn]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(seed=st.integers(0, 1 << 32))
 def test_a_lost_record_stops_or_waits_but_is_never_passed_over(seed: int) -> None:
     """One record is gone for good: nothing at or after its transaction is handed on."""

@@ -91,7 +91,7 @@ def postgres(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.mark.parametrize("text", EXAMPLES)
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(rng=st.randoms(use_true_random=True))
 def test_gives_what_postgres_gives(text: str, rng: Random, postgres: psycopg.Connection[Any]) -> None:
     program, connection, model = compiled(text)
