@@ -82,7 +82,7 @@ class Inactive(Policy):
         self._asked: dict[Any, int] = {}
         self._limits: list[int] = []
         self._told: list[Any] = []
-        self._woken: list[Any] = []
+        self._woken: set[Any] = set()  # of all batches since the last commit
         self._inactive_here: set[Any] | None = None
 
     # -- changes, in log order ----------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Inactive(Policy):
         while len(found) < most and (reader := self._next_waking()) is not None:
             given = {"partition": reader, "most": self._most, "after": 0}
             found += self._run(self._newest, given).fetchall()
-            self._woken.append(reader)
+            self._woken.add(reader)
             self.rebuilt += 1
             self._run(f"DELETE FROM {WAKING} WHERE model = ? AND reader = ?", (self._name, reader))
         return found
@@ -232,8 +232,7 @@ class Inactive(Policy):
             self._run(f"DELETE FROM {WAKING} WHERE model = ? AND reader = ?", both)
             self._run(f"DELETE FROM {ASKED} WHERE model = ? AND reader = ?", both)
             self._told.append(reader)
-            if reader in self._woken:
-                self._woken.remove(reader)
+            self._woken.discard(reader)
         else:
             was = self._run(f"DELETE FROM {INACTIVE} WHERE model = ? AND reader = ?", both).rowcount
             if (was or was_too_old) and not self._silent:

@@ -1,8 +1,8 @@
 """A worker's life over the pure core: batches, crashes between any two writes, a second worker, a lost volume.
 
 What the loop around the core promises is modelled here in a page: begin, step, upserts, then deletes, in any order
-each; position and replica commit together once all is acknowledged; the covered position is published after that. A
-mutant is this worker with one of its rules broken (`tests.oracle.mutants`).
+each; position and replica commit together once all is acknowledged, of one batch or of several; the covered position is
+published after that. A mutant is this worker with one of its rules broken (`tests.oracle.mutants`).
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class Worker:
         if self._pending:
             self._world.apply(self._pending.pop())
         elif self._in_batch and not self._ended:
+            if self._goes_on():
+                return True
             self._ended = True
             self._pending = self._beside(self._step.feeds.last(), self._end.lsn)
         elif self._in_batch:
@@ -75,6 +77,12 @@ class Worker:
         else:
             return self._begin() or self._slice() or self._step.deferred.any
         return True
+
+    def _goes_on(self) -> bool:
+        """Whether another batch or slice begins before the commit, as when the worker is behind."""
+        if not self._rules.grouped or self._rng.random() >= self._rules.grouped:
+            return False
+        return self._begin() if self._rng.random() < 0.6 else self._slice()
 
     def drain(self) -> None:
         """Work until everything in the log is applied and acknowledged."""
@@ -114,19 +122,18 @@ class Worker:
                 break
         if last is None:
             return False
-        applied = batch[-1] if batch else None
+        applied, reached = batch[-1] if batch else None, self._reached()
         self._end = Position(
             lsn=last.lsn,
-            applied_lsn=applied.lsn if applied else self._position.applied_lsn,
+            applied_lsn=applied.lsn if applied else reached.applied_lsn,
             offset=last.next_offset,
-            committed_at=applied.committed_at if applied else self._position.committed_at,
+            committed_at=applied.committed_at if applied else reached.committed_at,
         )
-        self._connection.execute("BEGIN")
+        self._open()
         if applied:
             loud = applied.lsn > self._silent_below
-            before = (self._position.lsn, self._position.committed_at)
             silent = () if loud else {model.name for model in self._world.models.models}
-            since = before if loud and self._position.applied_lsn else None
+            since = (reached.lsn, reached.committed_at) if loud and self._position.applied_lsn else None
             for transaction in batch:
                 for reader in self._world.asked.get(transaction.lsn, ()):
                     self._step.feeds.wake(self._world.models.models[0].name, reader, transaction.committed_at)
@@ -142,15 +149,23 @@ class Worker:
         """A batch of what is put aside, at the position that the replica has; False when there is nothing."""
         if not self._step.waiting:
             return False
-        self._connection.execute("BEGIN")
-        loud = self._position.lsn > self._silent_below
+        reached = self._reached()
+        self._open()
+        loud = reached.lsn > self._silent_below
         self._step.slice(self._rng.choice((1, 1, 2)), () if loud else {m.name for m in self._world.models.models})
-        self._end, self._in_batch = self._position, True
+        self._end, self._in_batch = reached, True
         if loud:
-            self._pending = self._writes(self._position.lsn)
+            self._pending = self._writes(reached.lsn)
         if self._rules.alone:
             self._pending = [self._alone(write) for write in self._pending]
         return True
+
+    def _reached(self) -> Position:
+        return self._end if self._in_batch else self._position
+
+    def _open(self) -> None:
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN")
 
     def _writes(self, timestamp: int) -> list[Write]:
         """The batch's writes, last one first."""

@@ -42,7 +42,8 @@ class Rules:
     writes are acknowledged. changed_only: only columns that differ from the last row are written. hold_back: what is put
     aside holds back the published position. durable: what is put aside survives a crash. alone: what had a budget is
     written as single columns. assembler: what makes
-    transactions of records, from a position on.
+    transactions of records, from a position on. grouped: how probable it is that the worker, being behind, takes another
+    batch or slice before it commits.
     """
 
     timestamp_of: Callable[[Commit], int] = lambda commit: commit.end
@@ -54,6 +55,7 @@ class Rules:
     durable: bool = True
     alone: bool = False
     assembler: Callable[[int], Assembler] = Assembler
+    grouped: float = 0.0
 
 
 UNBROKEN = Rules()
