@@ -37,7 +37,7 @@ from sqlalchemy.dialects import postgresql
 from command_api.envelope import UNAVAILABLE
 from projections.read_model import ReadModel
 from projector.compile.program import compile_models
-from projector.replica.values import UNCHANGED, RowDecoder, ValueFormatError
+from projector.replica.values import UNCHANGED, MissingColumnError, RowDecoder, ValueFormatError
 
 LARGE = 1 << 63
 CASES: dict[str, tuple[Any, list[tuple[Any, Any]]]] = {
@@ -197,3 +197,17 @@ def decoder_of(name: str) -> RowDecoder:
     if name not in _DECODERS:
         _DECODERS[name] = decoder(CASES[name][0])
     return _DECODERS[name]
+
+
+def test_a_missing_column_is_told_apart_from_a_wrong_value() -> None:
+    """The way on is another: the record is Postgres's own."""
+    table = Table("t", MetaData(), Column("id", Integer, primary_key=True), Column("a", Integer))
+    program = compile_models((ReadModel(name="m", select=select(table), partition_key=("id",)),))
+    decoder = RowDecoder(program.tables["public.t"])
+    with pytest.raises(MissingColumnError, match=r"public\.t\.a "):
+        decoder.row(msgspec.Raw(b'{"id": 1, "b": 2}'))
+    with pytest.raises(MissingColumnError, match=r"public\.t\.id "):
+        decoder.key(msgspec.Raw(b'{"other": 1}'))
+    with pytest.raises(ValueFormatError) as caught:
+        decoder.row(msgspec.Raw(b'{"id": 1, "a": "text"}'))
+    assert not isinstance(caught.value, MissingColumnError)
