@@ -7,13 +7,18 @@ reply rather than a command may be of a commit that waits for its standby, which
 
 Promised: never more statements at once than connections; who finds them all busy waits in a short queue, and past its end
 is refused at once, as is everybody for a moment after somebody waited in vain: a Postgres in trouble is not given more.
+One that gives no sign any more is not asked to cancel either, which would be to wait again: its connection ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -35,6 +40,7 @@ _RECONNECT_S = 2.0  # then the next request starts afresh: the pool's own back-o
 _QUEUE = 4  # requests that wait for each connection; more would wait longer than they are worth
 _STOP_S = 2.0
 _REST_S = 1.0  # after a wait in vain nobody else waits
+_GRACE_S = 1.0  # beyond the statement's own time-out, which ends it in the server
 _FLUSHED = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint"
 _EXPLAIN = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
 _SESSION = """
@@ -99,7 +105,7 @@ class Fallback:
             timeout=self._timeout_s,
             reconnect_timeout=_RECONNECT_S,
             configure=self._configure,
-            check=AsyncConnectionPool.check_connection,  # after a restart of the server all idle ones have ended
+            check=self._check,  # after a restart of the server all idle ones have ended
             name="read-api-fallback",
             open=False,
         )
@@ -115,9 +121,9 @@ class Fallback:
     async def say(self, prefix: str, content: str) -> None:
         """Write a logical message into Postgres's log; raises FallbackError."""
         try:
-            async with asyncio.timeout(self._timeout_s), self._pool.connection() as connection:
+            async with self._pool.connection() as connection, self._bounded(connection, self._timeout_s):
                 await connection.execute("SELECT pg_logical_emit_message(true, %s, %s)", [prefix, content])
-        except (PoolTimeout, TimeoutError, psycopg.Error) as error:  # TooManyRequests is one of psycopg's
+        except (TimeoutError, psycopg.Error) as error:  # the pool's are psycopg's
             raise FallbackError(f"a message could not be written: {type(error).__name__}") from error
 
     async def read(
@@ -165,9 +171,9 @@ class Fallback:
         loop = asyncio.get_running_loop()
         if loop.time() < self._resting_until:
             raise FallbackError("no connection to Postgres a moment ago")
+        until = loop.time() + 2 * self._timeout_s + _GRACE_S
         try:
-            # The statement's own time-out ends it in the server; this one is for a network that lost it.
-            async with asyncio.timeout(2 * self._timeout_s + 1), self._pool.connection() as connection:
+            async with self._pool.connection() as connection, self._bounded(connection, until - loop.time()):
                 return await work(connection)
         except TooManyRequests:
             raise FallbackError("as many reads as allowed are waiting for Postgres already") from None
@@ -181,7 +187,35 @@ class Fallback:
             raise FallbackError("Postgres could not answer; the server's log says why") from error
 
     async def _configure(self, connection: Connection) -> None:
-        await connection.execute(_SESSION, [str(round(self._timeout_s * 1000))])
+        async with self._bounded(connection, self._timeout_s):
+            await connection.execute(_SESSION, [str(round(self._timeout_s * 1000))])
+
+    async def _check(self, connection: Connection) -> None:
+        async with self._bounded(connection, self._timeout_s):
+            await AsyncConnectionPool.check_connection(connection)
+
+    @asynccontextmanager
+    async def _bounded(self, connection: Connection, seconds: float) -> AsyncIterator[None]:
+        """Raise TimeoutError when what is done takes longer; the connection is at its end then, and nobody asks for a moment."""
+        loop = asyncio.get_running_loop()
+        hung_up = False
+
+        def hang_up() -> None:
+            nonlocal hung_up
+            hung_up, self._resting_until = True, loop.time() + _REST_S
+            # Not by cancelling what waits: psycopg would then wait for the server's word, twice five seconds.
+            with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as own:
+                own.shutdown(socket.SHUT_RDWR)
+
+        timer = loop.call_later(max(0.0, seconds), hang_up)
+        try:
+            yield
+        except psycopg.Error as error:
+            if hung_up:
+                raise TimeoutError from error
+            raise
+        finally:
+            timer.cancel()
 
 
 async def _flushed(connection: Connection) -> Lsn:

@@ -144,6 +144,10 @@ class Freshness:
         """What is known to be covered of a read model, and so may have been shown."""
         return self._positions.get(model, NOTHING).lsn
 
+    def lag_seconds(self, model: str) -> float | None:
+        """The lag of a read model as far as it is known, also while Cassandra is away; None when it never was."""
+        return self._positions.get(model, NOTHING).lag_seconds()
+
     def dead_letters(self, model: str) -> int:
         """How many rows a read model's table lacks, as of the newest position that is known."""
         return self._positions.get(model, NOTHING).dead_letters

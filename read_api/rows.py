@@ -367,7 +367,8 @@ class Reader:
         try:
             found = await fallback.read(source, request.query, limit=request.limit, after=after, token=token)
         except FallbackError as error:
-            raise problem.saying(fallback=str(error)) from error
+            known = {"lag_seconds": self._freshness.lag_seconds(self._name)}
+            raise problem.saying(**known | problem.members | {"fallback": str(error)}) from error
         return _Answer(
             rows=found.rows,
             source=Source.POSTGRES,

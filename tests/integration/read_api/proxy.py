@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 
 
@@ -33,9 +34,9 @@ class Proxy:
                 one.close()
         self._listener, self._open = None, []
 
-    def mute(self) -> None:
-        """Let nothing pass on the connections that are open; they stay so, and new ones are like any."""
-        self._muted = len(self._open)
+    def mute(self, *, later: bool = False) -> None:
+        """Let nothing pass on the connections that are open, which stay so; later: nor on those that come."""
+        self._muted = sys.maxsize if later else len(self._open)
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -151,6 +151,28 @@ def test_postgres_away_too_is_a_503_with_the_lag_and_heals(
     asyncio.run(check())
 
 
+def test_a_postgres_that_hangs_costs_no_more_than_its_time_out(
+    place: Place, postgres: Postgres, proxy: Proxy, token: str
+) -> None:
+    place.cover(USER_PROFILE, 1, age=3)
+    headers = {"Consistency-Token": token} | AT_ONCE
+
+    async def check() -> None:
+        proxy.come()
+        async with serving(behind(place, postgres, proxy.port), READ_MODELS) as get:
+            from_postgres(await get(PATH, headers=headers))
+            proxy.mute(later=True)
+            began = time.perf_counter()
+            problem = refusal(await get(PATH, headers=headers), 503)
+            assert time.perf_counter() - began < 4, "it was asked to cancel what it does not answer"
+            assert problem["lag_seconds"] >= 3
+            began = time.perf_counter()
+            assert "a moment ago" in refusal(await get(PATH, headers=headers), 503)["fallback"]
+            assert time.perf_counter() - began < 0.25
+
+    asyncio.run(check())
+
+
 def test_cassandra_away_is_answered_by_postgres(place: Place, postgres: Postgres, token: str) -> None:
     nowhere = place.settings.cassandra.model_copy(update={"port": 1, "contact_points": ("127.0.0.1",)})
     settings = behind(place, postgres).model_copy(update={"cassandra": nowhere})
