@@ -35,7 +35,7 @@ from tests.bench.lag import p99
 from tests.e2e.debezium import streaming
 from tests.e2e.pipeline import environment
 
-WARM_UP, CHANGES, PER_TRANSACTION = 60_000, 100_000, 10
+WARM_UP, CHANGES, PER_TRANSACTION = 50_000, 100_000, 10
 RATE, SECONDS = 200, 10
 SHIPPED = {"poll.interval.ms": "500"}
 _DEADLINE_S = 180.0
@@ -76,7 +76,7 @@ def _measured(settings: Settings, capture: Capture, changes: int = CHANGES) -> _
         log = _Log(own)
         try:
             with capture(own, Path(folder)) as process:
-                last = _drain(connection, own, log, 0, WARM_UP)[0]
+                last = _drain(connection, own, log, 0, WARM_UP if changes else WARM_UP // 10)[0]
                 seconds = cpu = 0.0
                 if changes:
                     last, seconds, cpu = _drain(connection, own, log, last, changes, process)

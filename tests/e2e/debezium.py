@@ -48,7 +48,9 @@ class Connect:
             more=more,
             options=options,
         )
-        self.child = Child(part, folder / "connect.log")
+        log = folder / "connect.log"
+        self._begin = log.stat().st_size if log.exists() else 0
+        self.child = Child(part, log)
         try:
             wait_for("the connector streams", self._streams, START_S, self.child.tail)
         except BaseException:
@@ -57,7 +59,7 @@ class Connect:
 
     def _streams(self) -> bool:
         assert self.child.exit_code() is None, self.child.tail()
-        return self.child.part.answers() and b"Processing messages" in self.child.log.read_bytes()
+        return b"Processing messages" in self.child.log.read_bytes()[self._begin :] and self.child.part.answers()
 
     @property
     def pid(self) -> int:
