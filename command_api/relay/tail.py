@@ -31,6 +31,8 @@ from command_api.relay.publish import QUIET, kafka_error
 _FIRST_WINDOW: Final = 64
 _GROWTH: Final = 8
 _TIMEOUT_S: Final = 10.0
+_LSN_END: Final = 1 << 52  # write timestamps have room for no more
+_LSN_DIGITS: Final = 16
 _HISTORY_RECORDS: Final = 100_000  # read at most for the history alone
 
 
@@ -97,13 +99,14 @@ def history(record: envelope.Record) -> str | None:
 
 
 def position(record: envelope.Record) -> Lsn | None:
-    """The LSN that an END or a heartbeat stands for, None for other records."""
+    """The LSN that an END or a heartbeat stands for, None for other records and for what is no LSN of a server."""
+    lsn = None
     if record.status == "END" and record.id is not None:
         digits = record.id.rpartition(":")[2]
-        return Lsn(int(digits)) if digits.isdecimal() else None
-    if record.status is None and record.op is None and record.lsn is not None:
-        return Lsn(record.lsn)
-    return None
+        lsn = int(digits) if digits.isdecimal() and len(digits) <= _LSN_DIGITS else None
+    elif record.status is None and record.op is None:
+        lsn = record.lsn
+    return Lsn(lsn) if lsn is not None and 0 <= lsn < _LSN_END else None
 
 
 def check_topic(consumer: Consumer, topic: str, refusals: Refusals) -> None:

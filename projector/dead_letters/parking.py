@@ -201,9 +201,9 @@ class Parking(NoParking):
         self._debt.drop(letter for letter, _ in outcome.cleared)
         self._debt.keep(kept.values())
         for letter, row, _ in told:
-            self._standing_since.pop(letter.id, None)
             _log.warning("cassandra refuses a row: it is a dead letter", row=str(row), lsn=letter.lsn)
         for letter, _ in outcome.cleared:
+            self._standing_since.pop(letter.id, None)
             _log.info("a dead letter is settled", read_model=letter.model, key=letter.key)
         self._tell_numbers(lsn)
         self._forget()

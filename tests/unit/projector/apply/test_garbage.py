@@ -81,7 +81,12 @@ def applied(log: list[bytes], skipped: set[int] | None = None) -> set[int]:
     connection = open_replica(None, program, "log")
     step = Step(connection, program)
     items = Assembler(0, skipped=skipped or ()).feed(enumerate(log))
-    step.take([item for item in items if isinstance(item, Transaction)])
+    transactions = [item for item in items if isinstance(item, Transaction)]
+    try:
+        step.take(transactions)
+    finally:
+        for transaction in transactions:
+            transaction.changes.close()
     return {id_ for (id_,) in connection.execute(f"SELECT id FROM {replica_name(v.fullname)}")}
 
 
