@@ -19,11 +19,12 @@ from pathlib import Path
 from cassandra.cluster import Session
 
 from command_api.process.settings import Settings
-from projections.cassandra_table import cassandra_table, create_positions
-from projections.generations import OPEN, State, create_registry
+from projections.cassandra_table import cassandra_table
+from projections.generations import OPEN, State
 from projector.cassandra.progress import read_positions
 from projector.cassandra.session import close, connect
 from projector.generations.registry import Registry
+from projector.setup import set_up
 from tests.bench.filled_log import OrderLog, drop_topic, fill, make_topic
 from tests.bench.orders import ORDERS_WITH_NAME
 from tests.bench.writer import PlainDriver
@@ -47,12 +48,8 @@ def measure(settings: Settings) -> dict[str, float]:
     )
     session = connect(own.cassandra)
     table = cassandra_table(ORDERS_WITH_NAME, name)
-    replication = json.dumps(own.cassandra.replication).replace('"', "'")
-    session.execute(f"CREATE KEYSPACE {name} WITH replication = {replication}")
-    for statement in (create_positions(name), create_registry(name), *table.creation()):
-        session.execute(statement, timeout=60)
+    set_up(session, own, (ORDERS_WITH_NAME,))
     registry = Registry(session, keyspace=name, projection=own.projector.projection)
-    registry.register(ORDERS_WITH_NAME)
     make_topic(own.kafka)
     try:
         log = OrderLog()
@@ -84,8 +81,13 @@ def _build(own: Settings, session: Session, registry: Registry, end: int) -> flo
         )
         assert process.stderr is not None
         try:
-            if not any(_BEGINS in line for line in process.stderr):
-                raise AssertionError(f"the build ended with {process.wait(10)}")
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                if _BEGINS in line:
+                    break
+            else:
+                raise AssertionError(f"the build ended with {process.wait(10)}: {''.join(said[-3:])}")
             began = time.perf_counter()
             generation = max(registry.read()[_NAME].generations.values(), key=lambda each: each.number)
             while (position := _position(own, session, generation.table)) is None or position < end:

@@ -40,7 +40,7 @@ class Board:
 
 
 class Client(threading.Thread):
-    """One client with registers of its own. done: operations by kind. wrong: what was judged so. error: of the thread."""
+    """One client with registers of its own. done: operations by kind. wrong: what was judged so. refused: 503s. error: of the thread."""
 
     def __init__(
         self, number: int, own: Sequence[UUID], board: Board, commands: str, reads: Sequence[str], rng: Random
@@ -48,6 +48,7 @@ class Client(threading.Thread):
         super().__init__(name=f"client-{number}", daemon=True)
         self.done: Counter[str] = Counter()
         self.wrong: list[str] = []
+        self.refused: list[str] = []
         self.error: BaseException | None = None
         self._number, self._own, self._board, self._rng = number, own, board, rng
         self._servers = {url: _connection(url) for url in (commands, *reads)}
@@ -138,6 +139,7 @@ class Client(threading.Thread):
             connection.close()
             return None
         if reply.status == 503:
+            self.refused.append(text.decode(errors="replace"))
             return None
         assert reply.status == 200, f"{method} {path}: {reply.status} {text.decode()}"
         found: dict[str, Any] = json.loads(text)
