@@ -59,10 +59,11 @@ class Path:
         """Other rows in the place of those of the COPY before."""
         with self.connection.transaction(), self.connection.cursor() as cursor:
             first = 1_000 + len(self.copied) * COPIED
-            cursor.execute("delete from u where kind = 'copied'")
             with cursor.copy("copy u (id, kind) from stdin") as copy:
                 for number in range(first, first + COPIED):
                     copy.write_row((uuid.UUID(int=number), "copied"))
+            # Behind the COPY: how many there are is up to the random changes.
+            cursor.execute("delete from u where kind = 'copied' and id < %s", (uuid.UUID(int=first),))
             row = cursor.execute("select pg_current_xact_id()::text").fetchone()
         assert row is not None
         self.copied.append(row[0])
@@ -153,10 +154,10 @@ def _kill_amid_a_copy(path: Path, connector: Connect) -> None:
     try:
         path.load(5)
         before = reader.bounds()[1]
-        path.copy()  # takes away as many rows as it brings
-        wait_for("the COPY's rows come into the log", lambda: reader.bounds()[1] > before + COPIED * 5 // 4, 30)
+        path.copy()
+        wait_for("the COPY's rows come into the log", lambda: reader.bounds()[1] > before + COPIED // 2, 30)
         connector.kill()
     finally:
         reader.close()
     path.load(5)
-    assert read_tail(kafka).unfinished > COPIED
+    assert read_tail(kafka).unfinished > COPIED // 10
