@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Table
 
+from projections.values import Kind, ValueType, value_type
+
 if TYPE_CHECKING:
     from projections.read_model import ReadModel
 
@@ -37,6 +39,23 @@ class Active:
     reader: str
     seen: str
     within: timedelta
+
+    def faults(self, readers: ValueType) -> str | None:
+        """What can't be; None when nothing. readers: the type of the feed's reader."""
+        for name in (self.reader, self.seen):
+            if name not in self.table.columns:
+                return f"fan_out.active: {self.table.name} has no column {name!r}"
+        if value_type(self.table.columns[self.seen].type).kind is not Kind.TIMESTAMPTZ:
+            return f"fan_out.active.seen: {self.table.name}.{self.seen} must be a timestamptz: DateTime(timezone=True)"
+        kind = value_type(self.table.columns[self.reader].type).kind
+        if kind is not readers.kind:
+            return (
+                f"fan_out.active.reader: {self.table.name}.{self.reader} is of type {kind}, and the feed's reader of"
+                f" {readers.kind}: name the column with the same ids"
+            )
+        if self.within <= timedelta():
+            return "fan_out.active.within must be positive"
+        return None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,12 +99,15 @@ class FanOut:
             return "fan_out.back must be above 0 and at most 1"
         if self.cap is not None and self.cap < 1:
             return "fan_out.cap must be at least 1"
-        if self.active is not None:
-            for name in (self.active.reader, self.active.seen):
-                if name not in self.active.table.columns:
-                    return f"fan_out.active: {self.active.table.name} has no column {name!r}"
-            if self.active.within <= timedelta():
-                return "fan_out.active.within must be positive"
+        if self.active is not None and (fault := self.active.faults(columns[reader])) is not None:
+            return fault
+        scheduled = {"pull.refresh": self.pull, "following.refresh": self.following, "refresh": model}
+        for name, one in scheduled.items():
+            if one.refresh is not None:
+                return (
+                    f"fan_out: {name} of {one.name!r} must be None: a feed, its pull and its following are read together as one"
+                    " position's, and a schedule gives each its own; leave refresh out"
+                )
         if self.pull.partition_key != (self.author,) or self.pull.clustering != model.clustering:
             return f"fan_out.pull {self.pull.name!r} must have the key (({self.author}), and the feed's clustering key)"
         wanted = {name: kind for name, kind in columns.items() if name != reader}
