@@ -44,6 +44,7 @@ class Path:
         self.admin = pipeline.settings.postgres.admin.get_secret_value()
         self.made = Counter[str]()
         self.copied: list[str] = []
+        self._first = 0
 
     def load(self, transactions: int, *, copies: int = 0) -> None:
         """Random transactions over some tables each, and large ones by COPY, whose rows share their LSNs."""
@@ -58,7 +59,7 @@ class Path:
     def copy(self) -> None:
         """Other rows in the place of those of the COPY before."""
         with self.connection.transaction(), self.connection.cursor() as cursor:
-            first = 1_000 + len(self.copied) * COPIED
+            first = self._first = self._first + COPIED
             with cursor.copy("copy u (id, kind) from stdin") as copy:
                 for number in range(first, first + COPIED):
                     copy.write_row((uuid.UUID(int=number), "copied"))
