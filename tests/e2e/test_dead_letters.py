@@ -117,6 +117,9 @@ def test_a_row_of_20_mb_is_parked_told_answered_by_postgres_and_written_when_it_
             listed = pipeline.run("projector", "dead-letters", "list", "post_by_id", "--json")
             (line,) = [json.loads(text) for text in listed.splitlines() if text.startswith("{")]
             assert line["key"] == [str(post)]
+            verified = pipeline.run("projector", "verify", "post_by_id")
+            assert "equal" in verified, "what is told is no drift"
+            assert "1 rows are not there because Cassandra refuses them" in verified
             source.execute("update posts set body = 'short again' where post_id = %s", (post,))
             covered(pipeline, cassandra_session)
             assert not marks(pipeline, cassandra_session, "post_by_id")
