@@ -11,12 +11,15 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from cassandra.cluster import Session
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from command_api.process.settings import Settings
 from command_api.tables import orders
 from projections.cassandra_table import cassandra_table, write_timestamp
 from projections.generations import State
 from projections.orders import ORDER_BY_ID
+from projector.apply.log import LogReader
 from tests.e2e import compare
 from tests.e2e.generations import Registers, building, refused, run
 from tests.e2e.pipeline import Pipeline, wait_for
@@ -206,3 +209,31 @@ def test_a_switch_or_a_drop_that_is_killed_is_done_or_not_and_may_be_repeated(pl
         assert SECOND not in place.registers.tables()
         place.equal(NAME)
         assert "is dropped" in refused(place.pipeline, "switch", NAME, "2")
+
+
+@pytest.mark.timeout(400)
+def test_a_log_that_is_shorter_than_history_is_replayed_from_its_snapshot(place: Place) -> None:
+    with place.pipeline.running("projector"):
+        with place.pipeline.running("relay"):
+            place.equal(NAME)
+        end = _end(place.settings)
+        place.pipeline.run("command_api.relay", "snapshot", seconds=120)
+        client = AdminClient({"bootstrap.servers": place.settings.kafka.bootstrap_servers})
+        for cut in client.delete_records([TopicPartition(place.settings.kafka.topic, 0, end)]).values():
+            assert cut.result(30).low_watermark == end
+        with place.pipeline.running("relay"):
+            place.write(20)
+            build = building(place.pipeline, NAME, "--then-switch")
+            place.registers.wait(NAME, 2, State.VERIFIED, build)
+            wait_for("it is switched", lambda: place.registers.live(NAME) == [2], 60, build.tail)
+            place.write(20)
+            place.equal(SECOND)
+
+
+def _end(settings: Settings) -> int:
+    """The log's end."""
+    reader = LogReader(settings.kafka)
+    try:
+        return reader.bounds()[1]
+    finally:
+        reader.close()
