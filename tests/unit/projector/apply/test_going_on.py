@@ -52,8 +52,8 @@ def newest(after: int, *values: bytes) -> int | None:
 def test_the_newest_whole_snapshot_after_the_record() -> None:
     log = (
         begin(b"snapshot:10"), end(b"snapshot:10"), begin(b"700:20"), end(b"700:21"),
-        begin(b"snapshot:30"), begin(b"701:29"), end(b"701:30"), end(b"snapshot:30"),
-        begin(b"snapshot:40"), b'{"ts_ms":1,"lsn":50}', b"garbage",
+        begin(b"snapshot:30"), begin(b"snapshot:40"), begin(b"701:29"), end(b"701:30"),
+        end(b"snapshot:30"), b'{"ts_ms":1,"lsn":50}', b"garbage",
     )  # fmt: skip
     assert newest(-1, *log) == 12
     assert newest(11, *log) == 12
