@@ -18,6 +18,8 @@ from deploy.containers.run import run
 
 RELEASE: Final = "bookworm"
 INCLUDED: Final = ("ca-certificates", "python3", "python3-venv")
+_IMPORT_S: Final = 300
+_TAR_S: Final = 10  # after docker has read all of it
 BUNDLE: Final = Path("etc/ssl/certs/ca-certificates.crt")
 
 
@@ -49,16 +51,27 @@ def make() -> bool:
 def _import(root: Path, image: str) -> None:
     """The tree as an image of one layer."""
     archive = subprocess.Popen(("tar", "-C", str(root), "-c", "."), stdout=subprocess.PIPE)  # noqa: S603, S607 - as apt's
+    assert archive.stdout is not None
     try:
         ended = subprocess.run(  # noqa: S603 - fixed words
             ("docker", "import", "-", image),  # noqa: S607 - whichever docker the path has, as everywhere here
             stdin=archive.stdout,
             capture_output=True,
             check=False,
-            timeout=300,
+            timeout=_IMPORT_S,
         )
+        archive.stdout.close()
+        packed = archive.wait(_TAR_S)
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(
+            f"docker import: not at its end after {error.timeout:g} s", hint="look at the engine's log"
+        ) from error
     finally:
         archive.kill()
         archive.wait()
+        archive.stdout.close()
+    if packed and not ended.returncode:
+        run(("docker", "image", "rm", image), hint="remove the image, which is not whole")
+        raise CommandError(f"tar ended with {packed}: the image was not whole", hint=f"is {root} on a full disk?")
     if ended.returncode:
         raise CommandError(f"docker import: {ended.stderr.decode(errors='replace')}", hint="look at the engine's log")

@@ -87,11 +87,13 @@ def make_images() -> None:
     Example: eval "$(python -m deploy.containers images)"
     """
     from deploy.containers import build
+    from deploy.containers.run import run
 
     build.stand_ins(console)
     replaced = ", ".join(image.official for image in (*images.SERVERS.values(), images.PYTHON))
     console.print(f"these stand in for {replaced}, which are not run")
-    typer.echo(images.shell(images.stand_in_variables()), nl=False)
+    reaper = bool(run(("docker", "image", "ls", "--quiet", images.REAPER), hint="is there an engine?").strip())
+    typer.echo(images.shell(images.stand_in_variables(reaper=reaper)), nl=False)
 
 
 @app.command("image")

@@ -20,9 +20,7 @@ import psutil
 from deploy.containers import packages
 from deploy.containers.errors import CommandError, NoEngineError
 from deploy.containers.run import run
-from deploy.local import folders
 
-FOLDER = folders.STACK_FOLDER / "docker"
 _START_S = 60.0
 _STOP_S = 60.0
 _SOCKET_MOST = 90  # bytes of a path; the kernel allows a socket 107, and containerd's lie a little deeper
@@ -76,14 +74,19 @@ def up(folder: Path) -> dict[str, str]:
     if answers():
         return {}
     engine = Engine(folder=folder.absolute())
-    if engine.process() is None:
-        _start(engine)
-    elif not answers(engine.variables()):
+    if engine.process() is not None and not answers(engine.variables()):
         raise NoEngineError(
             f"the engine in {engine.folder} runs, but does not answer",
             hint=f"look into {engine.log}; python -m deploy.containers engine down --folder {folder} ends it",
         )
-    packages.compose_plugin(engine.folder / "client")
+    if len(str(engine.socket)) > _SOCKET_MOST:
+        raise NoEngineError(
+            f"{engine.socket} is too long for a socket", hint="choose a shorter --folder, such as /var/tmp/docker"
+        )
+    packages.install()
+    packages.compose_plugin(engine.folder / "client")  # before the engine: what can't be had leaves none running
+    if engine.process() is None:
+        _start(engine)
     return engine.variables()
 
 
@@ -99,11 +102,6 @@ def down(folder: Path, *, remove: bool = False) -> bool:
 
 
 def _start(engine: Engine) -> None:
-    if len(str(engine.socket)) > _SOCKET_MOST:
-        raise NoEngineError(
-            f"{engine.socket} is too long for a socket", hint="choose a shorter --folder, such as /var/tmp/docker"
-        )
-    packages.install()
     engine.folder.mkdir(parents=True, exist_ok=True)
     argv = (
         *("dockerd", "--host", f"unix://{engine.socket}", "--pidfile", str(engine.pid_file)),
@@ -130,7 +128,8 @@ def _start(engine: Engine) -> None:
                 )
             time.sleep(0.2)  # the deadline is above; the socket is another process's
     except BaseException:
-        _end(psutil.Process(started.pid))
+        if started.poll() is None:
+            _end(psutil.Process(started.pid))
         raise
 
 

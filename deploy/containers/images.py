@@ -42,6 +42,7 @@ PYTHON: Final = Image(
 )
 SERVERS: Final[Mapping[str, Image]] = {"postgres": POSTGRES, "kafka": KAFKA, "cassandra": CASSANDRA}
 
+REAPER: Final = "testcontainers/ryuk"
 PROJECT_VARIABLE: Final = "LOCKSTEP_IMAGE"
 PROJECT: Final = "lockstep/projections:0.1.0"
 BASE: Final = "lockstep/stand-in-debian:bookworm"
@@ -52,14 +53,14 @@ def version(image: str) -> str:
     return image.rpartition("/")[2].partition(":")[2]
 
 
-def stand_in_variables() -> dict[str, str]:
+def stand_in_variables(*, reaper: bool = False) -> dict[str, str]:
     """What has tests, compose.yaml and the project's image use the stand-ins.
 
-    testcontainers' own helper, which removes what a killed test leaves, is an image from a registry too: without it the
-    engine's end is theirs.
+    reaper: the engine has testcontainers' own helper, which removes what a killed test leaves and is an image from a
+    registry too. Without it the engine's end is theirs.
     """
     chosen = {image.variable: image.stand_in for image in (*SERVERS.values(), PYTHON)}
-    return chosen | {"TESTCONTAINERS_RYUK_DISABLED": "true"}
+    return chosen if reaper else chosen | {"TESTCONTAINERS_RYUK_DISABLED": "true"}
 
 
 def shell(variables: Mapping[str, str]) -> str:

@@ -18,6 +18,8 @@ from deploy.containers.run import run
 PROGRAMS: Final = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "debootstrap": "debootstrap"}
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 COMPOSE_RELEASE: Final = "trixie"
+RELEASES: Final = frozenset({"bookworm", "trixie", "forky", "duke", "sid"})
+"""Debian's own by their names: other vendors call theirs ``stable`` too, or nothing at all."""
 _HINT: Final = "is Debian's archive reachable from here? Otherwise bring a Docker engine and set DOCKER_HOST"
 
 
@@ -54,12 +56,15 @@ def mirror() -> str:
 
 
 def archive(told: str) -> str:
-    """The first source of a whole release among lines of (release, component, address). Raises NoEngineError."""
+    """The first source of a release of Debian's among lines of (release, component, address). Raises NoEngineError."""
     for line in told.splitlines():
-        release, component, address = line.split(" ", 2)
-        if component == "main" and "-" not in release and "/" not in release:
+        release, component, address = [*line.split(" ", 2), "", ""][:3]  # a source may leave words out
+        if component == "main" and release in RELEASES and address:
             return address
-    raise NoEngineError("apt has no source of Debian's packages", hint="see /etc/apt/sources.list and sources.list.d")
+    raise NoEngineError(
+        "apt has no source of Debian's packages",
+        hint="see /etc/apt/sources.list and sources.list.d; a release goes by its name there, as bookworm",
+    )
 
 
 def compose_plugin(folder: Path) -> Path:
@@ -68,6 +73,7 @@ def compose_plugin(folder: Path) -> Path:
     if plugin.exists():
         return plugin
     own = folder / "apt"
+    shutil.rmtree(own, ignore_errors=True)  # what a try that ended half-way has left
     for part in ("lists/partial", "cache/archives/partial"):
         (own / part).mkdir(parents=True, exist_ok=True)
     sources = own / "sources.list"
@@ -83,7 +89,7 @@ def compose_plugin(folder: Path) -> Path:
     run(("apt-get", "-q", *options, "download", "docker-compose"), hint=_HINT, folder=own)
     (package,) = own.glob("docker-compose_*.deb")
     run(("dpkg", "-x", package, own / "unpacked"), hint="dpkg is part of every Debian")
-    plugin.parent.mkdir(exist_ok=True)
+    plugin.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(own / "unpacked" / "usr/libexec/docker/cli-plugins/docker-compose", plugin)
     shutil.rmtree(own)
     return plugin

@@ -51,6 +51,11 @@ def test_every_other_image_is_pinned(name: str) -> None:
     assert images.version(default(SERVICES[name]["image"])) not in ("", "latest")
 
 
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "healthcheck" in service])
+def test_what_runs_on_is_started_again(name: str) -> None:
+    assert SERVICES[name]["restart"] == "unless-stopped"
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_a_process_runs_as_nobody_special_on_a_read_only_root(name: str) -> None:
     service = OWN[name]

@@ -50,6 +50,11 @@ def test_the_shells_lines_choose_every_stand_in() -> None:
         assert f"export {image.variable}={image.stand_in}" in lines
 
 
+def test_the_reaper_is_switched_off_only_where_there_is_none() -> None:
+    name = "TESTCONTAINERS_RYUK_DISABLED"
+    assert [name in images.stand_in_variables(reaper=reaper) for reaper in (False, True)] == [True, False]
+
+
 def test_the_projects_image_is_named_by_its_version() -> None:
     project = tomllib.loads((TREE / "pyproject.toml").read_text())["project"]
     assert images.version(images.PROJECT) == project["version"]
