@@ -45,7 +45,7 @@ class Coverage:
             async with asyncio.timeout(wait_s + _GRACE_S):
                 reply = await self._connected().get(f"{self._url}/covered", headers=headers)
             covered = reply.raise_for_status().json()["covered"]
-        except (httpx.HTTPError, TimeoutError, ValueError, KeyError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, KeyError, TypeError) as error:
             _log.warning("the read API can't say what is covered", error=f"{type(error).__name__}: {error}")
             return None
         return bool(covered)

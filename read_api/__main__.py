@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from command_api.process.access.errors import KeysError
 from command_api.process.access.exposure import check_exposure, say_open
@@ -137,7 +138,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 def _settings(read_models: str | None) -> Settings:
     try:
         settings = Settings()
-    except ValidationError as error:
+    except (ValidationError, SettingsError) as error:
         typer.echo(f"read-api: {error}", err=True)
         raise typer.Exit(1) from error
     if read_models is None:

@@ -24,6 +24,7 @@ from read_api.problem import NotCoveredError, ProblemError
 POLL_SECONDS = 0.002
 MAX_AGE_SECONDS = 0.010
 _FAILED_POLL_SECONDS = 0.050  # while Cassandra is away
+_LEAST_READ_SECONDS = 0.25  # of the positions, also for whoever waits for no coverage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +135,17 @@ class Freshness:
         age = asyncio.get_running_loop().time() - self._known_at
         if known.lsn >= token and age <= MAX_AGE_SECONDS:
             return known
-        await self._refresh()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + bound
+        try:
+            async with asyncio.timeout(max(bound, _LEAST_READ_SECONDS)):
+                await self._refresh()
+        except TimeoutError:
+            raise self._not_covered(model, token, bound) from None
         known = self._positions.get(model, NOTHING)
         if known.unfilled:  # a fill takes longer than anybody waits
             raise self._not_covered(model, token, 0.0)
-        return known if known.lsn >= token else await self._wait(model, token, bound)
+        return known if known.lsn >= token else await self._wait(model, token, max(0.0, until - loop.time()), bound)
 
     def shown(self, model: str) -> Lsn:
         """What is known to be covered of a read model, and so may have been shown."""
@@ -163,7 +170,7 @@ class Freshness:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _wait(self, model: str, token: Lsn, bound: float) -> Position:
+    async def _wait(self, model: str, token: Lsn, left: float, bound: float) -> Position:
         waiter = _Waiter(token)
         waiters = self._waiters.setdefault(model, set())
         waiters.add(waiter)
@@ -173,7 +180,7 @@ class Freshness:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with asyncio.timeout(bound):
+            async with asyncio.timeout(left):
                 position = await waiter.future
         except TimeoutError:
             self._waited(model, loop.time() - began, False)

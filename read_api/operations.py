@@ -50,7 +50,7 @@ def operations_app(service: ReadService) -> _Operations:
         finally:
             await service.stop()
 
-    app = _Operations(title=openapi.TITLE, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = _Operations(title=openapi.TITLE, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     app.document = openapi.document(service.routes.values())
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ProblemError, _refused)

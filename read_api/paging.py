@@ -13,7 +13,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -22,7 +22,8 @@ from read_api.problem import InvalidPageError
 from read_api.request import Query
 
 _SEAL_BYTES = 16
-_MAX_TEXT = 16_384  # a clustering key of a few KiB; Cassandra's own limit is 64 KiB a value, far from a usable URL
+_MAX_TEXT = 49_152  # with the rest of a request's head within its 64 KiB: a clustering key of 36 KB
+_LONG_STATE = 64  # bytes; Cassandra's holds the key once more
 
 
 class _Content(msgspec.Struct, array_like=True, frozen=True):
@@ -59,7 +60,13 @@ class PageSeal:
         self._key = hashlib.sha256(b"read-api page\0" + key).digest()
 
     def close(self, page: Page, query: Query) -> str:
-        """The text of `page`: URL-safe, opaque to clients."""
+        """The text of `page`: URL-safe, opaque to clients. Of a long key Cassandra's state, which repeats it, is left out."""
+        text = self._close(page, query)
+        if len(text) > _MAX_TEXT and page.after is not None and len(page.state or b"") > _LONG_STATE:
+            text = self._close(replace(page, state=None), query)
+        return text
+
+    def _close(self, page: Page, query: Query) -> str:
         content = msgspec.msgpack.encode(
             _Content(
                 covered=int(page.covered), after=page.after, state=page.state, postgres=page.postgres, table=page.table

@@ -6,15 +6,13 @@ Of Prefer (RFC 7240) only ``wait`` is known, decimals allowed; other preferences
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from command_api.process.consistency import ConsistencyToken, merged
+from command_api.process.preference import InvalidWaitError, wait_of
 from read_api.problem import InvalidRequestError
 from read_api.request import parse_token
-
-_WAIT = re.compile(r"wait\s*=\s*(?P<quote>\"?)(?P<seconds>\d{1,6}(\.\d{1,6})?)(?P=quote)", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,24 +29,19 @@ _NONE = Preferences()
 def parse_preferences(headers: Iterable[tuple[bytes, bytes]]) -> Preferences:
     """What ASGI's headers (names in lower case) ask for; raises InvalidTokenError, InvalidRequestError."""
     token: ConsistencyToken | None = None
-    wait: float | None = None
+    prefer: list[str] = []
     for name, value in headers:
         if name == b"consistency-token":
             line = parse_token(value.decode("latin-1"))
             token = line if token is None else merged((token, line))
         elif name == b"prefer":
-            for preference in value.decode("latin-1").split(","):
-                wait = _wait(preference.split(";")[0].strip(), wait)
+            prefer.append(value.decode("latin-1"))
+    wait = _wait(prefer) if prefer else None
     return _NONE if token is None and wait is None else Preferences(token=token, wait=wait)
 
 
-def _wait(preference: str, before: float | None) -> float | None:
-    if not preference.lower().startswith("wait"):
-        return before
-    match = _WAIT.fullmatch(preference.lower())
-    if match is None:
-        raise InvalidRequestError(
-            f"the preference {preference[:40]!r} can't be read", hint="write Prefer: wait=0.5", field="Prefer"
-        )
-    # The first one counts, as for any preference given twice.
-    return float(match["seconds"]) if before is None else before
+def _wait(lines: list[str]) -> float | None:
+    try:
+        return wait_of(lines)
+    except InvalidWaitError as error:
+        raise InvalidRequestError(str(error), hint="write Prefer: wait=0.5", field="Prefer") from error

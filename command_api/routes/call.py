@@ -59,11 +59,13 @@ class Call:
         if stored.status >= 400:
             return Response(body, stored.status, headers, problems.MEDIA_TYPE)
         coverage: Coverage | None = self._request.app.state.coverage
-        if self._asked.wait_s is not None and coverage is not None:
-            bound = coverage.bound(self._asked.wait_s)
-            reached = await coverage.reached(reply.token, bound, self._request.headers.get("Authorization"))
+        if self._asked.wait_s is not None:
+            reached = None  # nobody can tell without a read API
+            if coverage is not None:
+                bound = coverage.bound(self._asked.wait_s)
+                reached = await coverage.reached(reply.token, bound, self._request.headers.get("Authorization"))
+                headers["Preference-Applied"] = f"wait={bound:g}"
             body = body[:-1] + b',"covered":' + msgspec.json.encode(reached) + b"}"
-            headers["Preference-Applied"] = f"wait={bound:g}"
         return Response(body, stored.status, headers, "application/json")
 
     def _keyed(self, command: Command | None) -> Key | None:

@@ -6,15 +6,13 @@ Prefer: wait=<s>   answer when every read model that is made of what the command
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from command_api.errors import BadRequestError
 from command_api.process.consistency import HEADER, ConsistencyToken, InvalidConsistencyTokenError, merged
-
-_WAIT = re.compile(r"wait\s*=\s*(?P<quote>\"?)(?P<seconds>\d{1,6}(\.\d{1,6})?)(?P=quote)", re.ASCII | re.IGNORECASE)
+from command_api.process.preference import InvalidWaitError, wait_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +37,7 @@ def reading_back(request: Request) -> ReadingBack:
 
 
 def _wait(lines: list[str]) -> float | None:
-    for preference in (part.split(";")[0].strip() for line in lines for part in line.split(",")):
-        if preference.lower().startswith("wait"):
-            match = _WAIT.fullmatch(preference)
-            if match is None:
-                raise BadRequestError(
-                    f"the preference {preference[:40]!r} can't be read", hint="write Prefer: wait=2, in seconds"
-                )
-            return float(match["seconds"])  # the first one counts, as for any preference given twice
-    return None
+    try:
+        return wait_of(lines)
+    except InvalidWaitError as error:
+        raise BadRequestError(str(error), hint="write Prefer: wait=2, in seconds") from error

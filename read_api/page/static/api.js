@@ -40,3 +40,13 @@ export async function get(path, { timeout = 20000 } = {}) {
 
 /** Segments of a path, percent-encoded. */
 export const path = (...segments) => segments.map(encodeURIComponent).join("/");
+
+/** The segments of such a path; none of a text that is no path. */
+export function parts(text) {
+  try {
+    return text.split("/").map(decodeURIComponent);
+  } catch (error) {
+    if (error instanceof URIError) return [];
+    throw error;
+  }
+}

@@ -1,6 +1,6 @@
 // The side-by-side panel: a form made from what can be read, and both answers to one key.
 
-import { get, path } from "./api.js";
+import { get, parts, path } from "./api.js";
 import { byId, el, say } from "./dom.js";
 import { millis, plural, seconds, sentences } from "./format.js";
 import { planTree } from "./plan.js";
@@ -19,7 +19,7 @@ export function makeComparison() {
     const found = (await get("models")).models;
     models = new Map(found.map((model) => [model.name, model]));
     select.replaceChildren(...found.map((model) => el("option", { value: model.name }, model.name)));
-    const [wanted, ...key] = decodeURI(location.hash.slice(1)).split("/").map(decodeURIComponent);
+    const [wanted, ...key] = parts(location.hash.slice(1));
     if (models.has(wanted)) select.value = wanted;
     fields();
     if (models.has(wanted) && key.length === models.get(wanted).path.length) {

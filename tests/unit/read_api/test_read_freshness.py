@@ -46,6 +46,16 @@ def run(test: Callable[[Freshness, Source], Awaitable[Any]], lsn: int = 0, **arg
     return asyncio.run(main())
 
 
+def test_who_prefers_not_to_wait_does_not_wait_for_a_store_that_hangs() -> None:
+    async def test(positions: Freshness, source: Source) -> None:
+        source.seconds = 30
+        async with asyncio.timeout(5):
+            with pytest.raises(NotCoveredError):
+                await positions.at_least("m", Lsn(5), 0.05)
+
+    run(test)
+
+
 def test_coverage_is_the_least_of_the_shards() -> None:
     positions = covered([row(lsn=30), row(shard=1, lsn=20, committed_at=7), row(model="n", lsn=5)], epoch=1)
     assert positions == {"m": Position(lsn=Lsn(20), committed_at=7), "n": Position(lsn=Lsn(5), committed_at=5)}

@@ -1,5 +1,6 @@
 """Pages open with their own query and with nothing else."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -27,6 +28,15 @@ def test_a_page_opens_with_its_query(page: Page) -> None:
     text = SEAL.close(page, QUERY)
     assert SEAL.open(text, QUERY) == page
     assert text.replace("-", "").replace("_", "").isalnum()
+
+
+def test_a_page_after_a_long_key_opens_and_fits_into_a_requests_head() -> None:
+    page = Page(covered=Lsn(5), after=("k" * 30_000,), state=b"k" * 30_000, table="t")
+    text = SEAL.close(page, QUERY)
+    assert len(text) < 50_000
+    assert SEAL.open(text, QUERY) == replace(page, state=None)
+    merged = Page(covered=Lsn(5), after=("k" * 30_000,), state=b"17")
+    assert SEAL.open(SEAL.close(merged, QUERY), QUERY) == merged
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ ROUTES = routes_of(Settings(), READ_MODELS)
         ([(b"prefer", b'respond-async, Wait="0.25"; foo=1')], Preferences(wait=0.25)),
         ([(b"prefer", b"wait=1, wait=5")], Preferences(wait=1.0)),
         ([(b"prefer", b"return=minimal")], Preferences()),
+        ([(b"prefer", b"waitress=1, wait = 3")], Preferences(wait=3.0)),
     ],
 )
 def test_preferences(headers: list[tuple[bytes, bytes]], expected: Preferences) -> None:
@@ -53,6 +54,14 @@ def test_headers_that_are_refused(headers: list[tuple[bytes, bytes]], error: typ
     with pytest.raises(error) as caught:
         parse_preferences(headers)
     assert caught.value.members["field"]
+
+
+@pytest.mark.parametrize("command", ["routes", "openapi", "serve"])
+def test_a_setting_that_is_no_json_is_named_without_a_traceback(command: str) -> None:
+    done = CliRunner().invoke(app, [command], env={"LOCKSTEP_AUTH__HS256_SECRETS": "{now"})
+    assert done.exit_code == 1
+    assert isinstance(done.exception, SystemExit)
+    assert "auth" in done.stderr
 
 
 def references(node: Any) -> list[str]:
