@@ -145,7 +145,8 @@ class Assembler:
         del self._open[name]
         self._lsn = lsn
         self._drop_passed()
-        return Transaction(lsn, _micros(record), transaction.changes, self._next_offset(offset))
+        next_offset = self._next_offset(offset)
+        return Transaction(lsn, _micros(record), transaction.changes, next_offset, snapshot=name == end_id)
 
     def _drop_passed(self) -> None:
         """Unfinished transactions that can't be handed on any more must not hold back the offset to read on from.

@@ -69,7 +69,7 @@ class Step:
                 self._images.add(transaction.changes)
             except ValueFormatError as error:
                 raise _located(error, transaction) from error
-            self.feeds.end(transaction.committed_at)
+            self.feeds.end(transaction.committed_at, snapshot=transaction.snapshot)
         self._images.flush()
         imaged = self._update_groups(self._images.tables)
         for model in self._program.models:

@@ -67,13 +67,14 @@ class Transaction(NamedTuple):
     """A transaction whose END is in the log with its count.
 
     lsn: end of its commit record. committed_at: microseconds. next_offset: the log offset to read on from once this
-    and everything before it is applied.
+    and everything before it is applied. snapshot: its rows are what there was, and a replica may begin with it.
     """
 
     lsn: int
     committed_at: int
     changes: Changes
     next_offset: int
+    snapshot: bool = False
 
 
 class Heartbeat(NamedTuple):

@@ -2,8 +2,8 @@
 
 A parent's row may be put aside instead of its children's keys, because it only tells where to look: the children are
 found again, in the order of their primary key, when a slice is worked off. Where it leads to them over several tables,
-that is the order of all those of which it finds many rows, so that an author's entries times their readers are cut into
-slices as small as any. That is right when the key does not depend
+that is the order of all those of which it finds many rows, so that an author's entries times their readers are cut too; a
+slice is all between two places of that order, and larger than asked for where SQLite finds rows in another. That is right when the key does not depend
 on the parent and a child's own change touches its keys without the parent (a left join, or a foreign key that the
 database keeps): a child that has changed since, and is not found any more, was touched and written by that change, with
 the parent as it was by then. Where this does not hold there is no `WideStatement`, and all keys are touched at once.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Table
 
-from projections.values import Kind
+from projections.values import Kind, value_type
 from projector.compile.expression import Column, Expression, equalities, identifier
 from projector.compile.names import replica_name, touched_name
 from projector.compile.order import Source, in_order
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class WideStatement:
     """SQL with named parameters.
 
-    parent: full name of the parent's table, whose images find the children. width: number of the parent's values, i0, i1, …
-    cursor: number of those tables' primary key columns: c0, … is where the last slice ended, e0, … where this one ends.
+    parent: full name of the parent's table, whose images find the children by its values, i0, i1, … In the order of those
+    tables' primary keys, c0, … is where the last slice ended, e0, … where this one ends.
     probe: how many keys all images find, up to :n. images: the parent's distinct values. count: a parent's children.
     end: the last of :n children after the cursor. slice: touches the keys of the children after the cursor, up to the end;
     rest: of all after it. first_end, first_slice, whole: the same from the beginning. parents: of the touched keys, as JSON
@@ -40,8 +40,6 @@ class WideStatement:
     """
 
     parent: str
-    width: int
-    cursor: int
     probe: str
     images: str
     count: str
@@ -77,10 +75,15 @@ def wide_statement(
     if not several and not single:
         return None
     cursors = [analysis.occurrences[children[at][0].index] for at in several or [0]]
-    if not all(isinstance(cursor.table, Table) for cursor in cursors):
-        return None
     names = sorted({column.name for column in read})
-    keys = [[f"{cursor.alias}.{identifier(column)}" for column in unique_keys(cursor.table)[0]] for cursor in cursors]
+    keys = []
+    for cursor in cursors:
+        if not isinstance(cursor.table, Table):
+            return None
+        primary = unique_keys(cursor.table)[0]
+        if any(value_type(cursor.table.columns[name].type).kind is Kind.BYTES for name in primary):
+            return None  # a place is kept as JSON
+        keys.append([f"{cursor.alias}.{identifier(name)}" for name in primary])
     present = {source.index for source in sources}
 
     def resolve(index: int, name: str) -> str:
@@ -109,8 +112,6 @@ def wide_statement(
     touch = f"INSERT OR IGNORE INTO {touched_name(analysis.model.name)} SELECT {key} {of_all}{{after}}"
     return WideStatement(
         parent=parent.table,
-        width=len(names),
-        cursor=sum(map(len, keys)),
         probe=f"SELECT count(*) FROM (SELECT 1 FROM {found} LIMIT :n) AS found",
         images=f"SELECT DISTINCT {', '.join(map(identifier, names))} FROM {parent.imaged}",
         count=f"SELECT count(*) {of_all}",

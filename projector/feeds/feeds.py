@@ -40,10 +40,10 @@ class Feeds:
             for policy in policies:
                 policy.clear(silent=model in silent)
 
-    def end(self, committed_at: int) -> None:
-        """A transaction ends."""
+    def end(self, committed_at: int, *, snapshot: bool = False) -> None:
+        """A transaction ends. snapshot: a replica may begin with it."""
         for policy in self._all():
-            policy.end(committed_at)
+            policy.end(committed_at, snapshot=snapshot)
 
     def asked(self, model: str) -> Iterator[Row]:
         """Keys of a read model that policies have written."""

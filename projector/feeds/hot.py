@@ -1,7 +1,8 @@
 """Authors with so many edges that their entries are not copied: counted in log order, flagged, and flipped.
 
 Promised: whether an author is hot at a position is a function of the log up to there. It is decided at each
-transaction's end, from the author's edges: hot from `threshold` on, until they are below `threshold` * `back`. A flip is
+transaction's end, from the author's edges: hot from `threshold` on, until they are below `threshold` * `back`. At a whole
+snapshot's end it is from `threshold` on alone, for everybody: a replica may begin there, and who was hot before is not in it. A flip is
 an image of the replica's table of hot authors, one that is taken back within the batch too, so the copies of an
 author's entries are touched like those of any parent's change, in slices when they are many.
 
@@ -16,7 +17,6 @@ is in `FLIPS`: whatever else changes meanwhile still touches the copies, and the
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +27,7 @@ from projections.feed_tables import SHARD
 from projector.compile.names import replica_name
 from projector.compile.pushed import AUTHOR, FLIPS, FeedProgram
 from projector.feeds.policy import Policy, SideWrite
+from projector.replica.deferred import parent_text
 from projector.replica.images import Images
 
 
@@ -65,13 +66,16 @@ class HotAuthors(Policy):
         self._changes.clear()
         self._emptied = True
 
-    def end(self, committed_at: int) -> None:
+    def end(self, committed_at: int, *, snapshot: bool = False) -> None:
         """Decide who is hot, from the edges as this transaction left them."""
         if self._emptied:
             self._run(f"DELETE FROM {self._feed.counts}")
+        if self._emptied or snapshot:
             still = {author: 0 for (author,) in self._run(f"SELECT {AUTHOR} FROM {self._hot}").fetchall()}
             self._changes = still | {a: 0 for a, hot in self._hot_now.items() if hot} | self._changes
             self._emptied = False
+        policy = self._feed.policy
+        stays = policy.threshold * (1 if snapshot else policy.back)
         for author, by in self._changes.items():
             found = self._run(self._count, (author,)).fetchone()
             edges = (found[0] if found else 0) + by
@@ -80,11 +84,7 @@ class HotAuthors(Policy):
             else:
                 self._run(self._no_count, (author,))
             hot = self._now(author)
-            if (
-                edges >= self._feed.policy.threshold
-                if not hot
-                else edges < self._feed.policy.threshold * self._feed.policy.back
-            ):
+            if edges < stays if hot else edges >= policy.threshold:
                 self._flip(author, not hot)
         self._changes.clear()
 
@@ -129,7 +129,7 @@ class HotAuthors(Policy):
     def _put_aside(self, author: Any) -> bool:
         """Whether copies wait in the queue because of this author; another change of the author's counts too, it does no harm."""
         aside = "SELECT 1 FROM main.deferred WHERE model = ? AND parent = ? LIMIT 1"
-        return self._run(aside, (self._feed.model, json.dumps([author]))).fetchone() is not None
+        return self._run(aside, (self._feed.model, parent_text([author]))).fetchone() is not None
 
     def _now(self, author: Any) -> bool:
         hot = self._hot_now.get(author)

@@ -112,7 +112,7 @@ class Inactive(Policy):
         """Somebody has asked for a partition; at: commit time, microseconds."""
         self._asked[reader] = max(at, self._asked.get(reader, at))
 
-    def end(self, committed_at: int) -> None:
+    def end(self, committed_at: int, *, snapshot: bool = False) -> None:
         """Note the commit time."""
         self._limits.append(committed_at - self._within)
 

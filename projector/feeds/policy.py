@@ -45,8 +45,8 @@ class Policy:
     def emptied(self, table: str) -> None:
         """A watched table was truncated."""
 
-    def end(self, committed_at: int) -> None:
-        """A transaction ends; its commit time in microseconds."""
+    def end(self, committed_at: int, *, snapshot: bool = False) -> None:
+        """A transaction ends; its commit time in microseconds. snapshot: a replica may begin with it, and know nothing older."""
 
     def asked(self) -> Iterable[Row]:
         """Keys of the read model to be written whether or not something touched them."""

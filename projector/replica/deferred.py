@@ -17,7 +17,7 @@ import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -176,7 +176,7 @@ class Deferred:
         return since
 
     def _add(self, model: str, statement: WideStatement, parent: tuple[Any, ...], since: Since, due: int) -> None:
-        name, values = _name(statement), json.dumps(parent, separators=(",", ":"))  # as SQLite's json_array() writes it
+        name, values = _name(statement), parent_text(parent)
         known = self._run(
             "UPDATE main.deferred SET again = iif(after IS NULL, again, coalesce(again, ?)),"
             " again_at = iif(after IS NULL, again_at, coalesce(again_at, ?))"
@@ -258,6 +258,11 @@ class Deferred:
     def _look(self) -> None:
         self._untimed = self._run("SELECT 1 FROM main.deferred WHERE due = 0 LIMIT 1").fetchone() is not None
         (self._soonest,) = self._run("SELECT min(due) FROM main.deferred WHERE due > 0").fetchone()
+
+
+def parent_text(values: Sequence[Any]) -> str:
+    """What an entry keeps of a parent: the values that find its children, as SQLite's json_array() writes them."""
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
 def is_foreign(connection: sqlite3.Connection, program: Program) -> bool:

@@ -72,10 +72,10 @@ def _decided_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
         batch = list(transactions)
         left = [len(batch)]
 
-        def last_only(feeds: Feeds, committed_at: int) -> None:
+        def last_only(feeds: Feeds, committed_at: int, *, snapshot: bool) -> None:
             left[0] -= 1
             if not left[0]:
-                end(feeds, committed_at)
+                end(feeds, committed_at, snapshot=snapshot)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Feeds, "end", last_only)

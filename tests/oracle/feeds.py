@@ -72,12 +72,16 @@ def _newest(copies: Rows, cap: int | None) -> tuple[Rows, dict[object, Place]]:
 
 
 def hot_authors(feed: Feed, commits: Sequence[Commit]) -> frozenset[object]:
-    """Who is hot after some commits, by the policy's words: from a threshold on, until below a share of it."""
+    """Who is hot after some commits, by the policy's words: from a threshold on, until below a share of it.
+
+    At a snapshot, below the threshold: whoever begins there can't know more.
+    """
     policy, hot = feed.policy, set[object]()
     for commit in commits:
         edges = Counter(row[policy.edge_author].log for row in commit.state[policy.edges.name].values())
         hot |= {author for author, number in edges.items() if number >= policy.threshold}
-        hot -= {author for author in hot if edges[author] < policy.threshold * policy.back}
+        back = 1 if commit.xid == "snapshot" else policy.back
+        hot -= {author for author in hot if edges[author] < policy.threshold * back}
     return frozenset(hot)
 
 
