@@ -49,7 +49,7 @@ def test_the_page_shows_the_path(pipeline: Pipeline, browser: Browser) -> None:
         admin = pipeline.settings.postgres.admin.get_secret_value()
         with psycopg.connect(admin, autocommit=True) as source:
             user = _order(source)
-            browser.open(url)
+            browser.open(f"{url}/#no/such%path")  # what is no key is no reason to show nothing
             _content(browser)
             _lives(browser, source)
             _side_by_side(browser, source, user)

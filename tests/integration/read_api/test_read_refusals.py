@@ -49,6 +49,7 @@ def test_every_route_refuses_what_it_does_not_know(place: Place) -> None:
                     assert refusal(await get(path, params={clustering.column: "1"}), 400)["field"] == clustering.column
             assert refusal(await get("/read/nope/1"), 404)["read_models"] == list(models)
             refusal(await get("/elsewhere"), 404)
+            refusal(await get("/freshness/"), 404)
             assert (await get("/healthz")).json() == {"status": "ok"}
             assert (await get("/readyz")).json()["status"] == "ready"
             assert set((await get("/openapi.json")).json()["paths"]) > {"/read/one/{t}"}
