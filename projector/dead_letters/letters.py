@@ -64,7 +64,11 @@ class Letter:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Of a commit. kept: letters that are new, or are to be stored as they are now. cleared: those that go, and at which LSN."""
+    """Of a commit. kept: letters that are new, or are to be stored as they are now.
+
+    cleared: those that go, and at which LSN: one below that of the batch which wrote the row. Another worker may be refused in
+    the batch of the same LSN, when a limit is changed in between; its mark has to stay, for it may delete that row.
+    """
 
     kept: tuple[Letter, ...]
     cleared: tuple[tuple[Letter, int], ...]
@@ -96,11 +100,11 @@ def settle(known: Mapping[Id, Letter], refused: Iterable[Letter], written: Mappi
         if at in latest and latest[at].lsn >= lsn:
             continue
         if before is not None and lsn > before.lsn:
-            cleared.append((before, lsn))
+            cleared.append((before, lsn - 1))
         elif before is not None and lsn == before.lsn and not before.again:
             kept.append(replace(before, again=True))
         elif before is None and at in latest:
-            cleared.append((latest[at], lsn))
+            cleared.append((latest[at], lsn - 1))
     return Outcome(kept=tuple(kept), cleared=tuple(cleared))
 
 
