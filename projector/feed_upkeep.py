@@ -53,6 +53,7 @@ class FeedUpkeep:
         self._epoch = target.epoch
         self._metrics = metrics
         self._trimmers = trimmers(writer, target, models)
+        self._sliced = 0  # the position of the last slice that was written
         for name, hot in step.feeds.hot.items():
             metrics.hot_authors.labels(name).set(hot.number())
             metrics.feed_flips_under_way.labels(name).set(len(hot.under_way()))
@@ -63,20 +64,22 @@ class FeedUpkeep:
             for counter in (metrics.skipped_writes, metrics.rebuilt_partitions):
                 counter.labels(name)
 
-    def committed(self, position: Position, silent: Container[str]) -> None:
-        """The worker's position is committed and published; nothing of a batch is open."""
+    def committed(self, position: Position, silent: Container[str], *, sliced: bool = False) -> None:
+        """The worker's position is committed and published; nothing of a batch is open. sliced: slices are part of it."""
         self._export()
+        if sliced:
+            self._sliced = position.lsn
         for name, cap in self._step.feeds.caps.items():
             readers = cap.due(position.lsn, MOST)
             if not readers or name in silent:
                 continue
-            at = trim_at(position.lsn, position.applied_lsn, self._step.deferred.held_back(name))
+            at = trim_at(position.lsn, position.applied_lsn, self._step.deferred.held_back(name), self._sliced)
             with self._metrics.phase_seconds.labels(phase="trim").time():
                 outcomes = self._trimmers[name].trim(readers, write_timestamp(self._epoch, at.stamp))
             self._connection.execute("BEGIN IMMEDIATE")
             cap.trimmed(outcomes, at)
             self._connection.execute("COMMIT")
-            self._metrics.trims.labels(name).inc(sum(outcome.cut for outcome in outcomes.values()))
+            self._metrics.trims.labels(name).inc(sum(outcome.cut for outcome in outcomes.values() if outcome))
 
     def _export(self) -> None:
         for name, hot in self._step.feeds.hot.items():

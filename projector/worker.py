@@ -327,13 +327,13 @@ class Worker:
             self._connection.execute("COMMIT")
         self._added.settle()
         self._uncommitted.clear()
-        self._sliced = False
+        sliced, self._sliced = self._sliced, False
         self._committed_at = time.perf_counter()
         self._position = position
         self._publish(position, heartbeat_at=last.at if isinstance(last, Heartbeat) else None)
         self._announce(position.lsn)
         self._log.commit(position.offset)
-        self._upkeep.committed(position, self._published.silent(position.lsn))
+        self._upkeep.committed(position, self._published.silent(position.lsn), sliced=sliced)
         self._parking.committed(self._writer)
 
     def _roll_back(self) -> None:

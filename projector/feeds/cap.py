@@ -16,13 +16,15 @@ To n counts every touched key without a row, a row or not before. Writing all of
 trim that came from the partition as it was before took at most as many of today's as have been lost since.
 
 Not promised: that a partition never exceeds `cap` + `slack`. What one batch writes to a partition outlives the trim after it,
-and what was written since the oldest change that is put aside waits for that change; the trim after those gets it.
+and what was written since the oldest change that is put aside waits for that change; the trim after those gets it. A partition
+of which that can't be counted, or that can't be read, is looked at again, after pauses that grow.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +36,8 @@ from projector.compile.program import ModelProgram
 from projector.feeds.policy import Policy
 from projector.feeds.tables import COPIES, INACTIVE
 
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 300.0
+
 
 def slack_of(cap: int) -> int:
     """Copies beyond the cap that a partition may have before it is trimmed."""
@@ -42,22 +46,36 @@ def slack_of(cap: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Trim:
-    """When a trim was made. reached: the worker's position; applied: that of its last batch. stamp: the trim's own."""
+    """When a trim was made. reached: the worker's position; applied: that of its last batch. stamp: the trim's own.
+
+    sliced: no slice has written at a later position.
+    """
 
     reached: int
     applied: int
     stamp: int
+    sliced: int = 0
 
 
-def trim_at(reached: int, applied: int, held_back: int | None) -> Trim:
+def trim_at(reached: int, applied: int, held_back: int | None, sliced: int = 0) -> Trim:
     """The trim that a worker may make. held_back: the position before the oldest change that is put aside."""
-    return Trim(reached=reached, applied=applied, stamp=min(reached - 1, reached if held_back is None else held_back))
+    stamp = min(reached - 1, reached if held_back is None else held_back)
+    return Trim(reached=reached, applied=applied, stamp=stamp, sliced=sliced)
 
 
 class Cap(Policy):
     """The cap of one feed over one replica."""
 
-    def __init__(self, connection: sqlite3.Connection, model: ModelProgram, newest: NewestStatement, cap: int) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        model: ModelProgram,
+        newest: NewestStatement,
+        cap: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """clock: seconds; of pauses."""
+        self.clock = clock
         self.cap = cap
         self.slack = slack_of(cap)
         self._connection = connection
@@ -89,6 +107,7 @@ class Cap(Policy):
         self._silent = False
         self._due: set[Any] | None = None
         self._tried: dict[Any, int] = {}
+        self._put_off: dict[Any, tuple[float, float]] = {}  # until when, and the pause before that
 
     # -- in a batch ---------------------------------------------------------------------------------------------------
 
@@ -113,6 +132,7 @@ class Cap(Policy):
         """The batch was rolled back."""
         self._due = None
         self._tried.clear()
+        self._put_off.clear()
 
     def _touch_last(self, reader: Any, lost: int) -> int:
         after = max(0, self.cap - lost)
@@ -128,37 +148,49 @@ class Cap(Policy):
     def due(self, lsn: int, most: int) -> list[Any]:
         """Readers whose partition may have grown too large, of those that were not looked at since position `lsn`."""
         found: list[Any] = []
+        now = self.clock()
         for reader in self._known_due():
             if len(found) == most:
                 break
-            if self._tried.get(reader, -1) < lsn:
+            if self._tried.get(reader, -1) < lsn and self._put_off.get(reader, (now, 0.0))[0] <= now:
                 found.append(reader)
         return found
 
-    def trimmed(self, outcomes: Mapping[Any, Trimmed], at: Trim) -> None:
-        """Take down what a trim came to, inside a transaction of the replica and before the next batch."""
+    def trimmed(self, outcomes: Mapping[Any, Trimmed | None], at: Trim) -> None:
+        """Take down what a trim came to, inside a transaction of the replica and before the next batch.
+
+        None for a partition that could not be trimmed.
+        """
         for reader, outcome in outcomes.items():
-            rows = outcome.rows
-            if outcome.cut:
-                rows = self.cap + self._left(reader, at)
-            rows = max(self.cap + 1, rows)
+            left = self._left(reader, at) if outcome is not None and outcome.cut else 0
+            if outcome is None or left is None:
+                self._later(reader)
+                continue
+            rows = max(self.cap + 1, self.cap + left if outcome.cut else outcome.rows)
             self._connection.execute(
                 f"UPDATE {COPIES} SET n = ? WHERE model = ? AND reader = ?", (rows, self._name, reader)
             )
+            self._put_off.pop(reader, None)
             if rows > self.cap + self.slack:
                 self._tried[reader] = at.reached
             else:
                 self._tried.pop(reader, None)
                 self._known_due().discard(reader)
 
-    def _left(self, reader: Any, at: Trim) -> int:
-        """How many rows below the cap a trim may have left, because they are as new as its stamp."""
-        if at.stamp >= at.applied:
+    def _left(self, reader: Any, at: Trim) -> int | None:
+        """How many rows below the cap a trim may have left, because they are as new as its stamp; None when unknown."""
+        if at.stamp >= max(at.applied, at.sliced):
             return 0
-        if at.stamp == at.reached - 1:
+        if at.stamp == at.reached - 1 and at.sliced < at.reached:
             (written,) = self._connection.execute(self._written, (reader,)).fetchone()
             return int(written)
-        return 1 + self.slack // 2  # unknown: look again when half the slack is used up
+        return None
+
+    def _later(self, reader: Any) -> None:
+        """Leave a reader due, and look again after a pause twice as long as the last one."""
+        _, last = self._put_off.get(reader, (0.0, _FIRST_PAUSE_S / 2))
+        pause = min(2 * last, _LONGEST_PAUSE_S)
+        self._put_off[reader] = self.clock() + pause, pause
 
     def _known_due(self) -> set[Any]:
         if self._due is None:

@@ -97,8 +97,49 @@ def test_a_read_of_the_newest_meets_no_tombstone(
             at += 1
             filling.upsert("feed", [row(at)], T + at)
         filling.drain()
-        assert trimmer.trim([READER], T + at)[READER].cut
+        assert trimmer.trim([READER], T + at)[READER] == Trimmed(rows=CAP + SPARE + 1, cut=True)
     assert len(stored(cassandra_session, feed)) == CAP
     met = {limit: tombstones(cassandra_session, feed, limit) for limit in (50, CAP, 5_000)}
     assert met[50] == met[CAP] == 0
     assert met[5_000] <= 2, "of eight trims, one tombstone is left, whose two ends are counted"
+
+
+def test_one_partition_that_cannot_be_read_holds_up_no_other(
+    cassandra_session: Session, made: str, session: Session
+) -> None:
+    table = CassandraTable(
+        keyspace=made,
+        name="named",
+        columns={"name": TEXT, "at": ValueType(kind=Kind.TIMESTAMPTZ)},
+        partition_key=("name",),
+        clustering=(Clustering(column="at", descending=True),),
+    )
+    cassandra_session.execute(table.create().replace('"name" text', '"name" ascii'))
+    writer = Writer(session)
+    writer.prepare(table)
+    writer.upsert("named", [("ann", at) for at in range(9)], T)
+    writer.drain()
+    too_long, refused = "x" * 70_000, "é"  # the one is no key at all, the other none of this table's
+    found = Trimmer(session, table, keep=3, spare=0).trim([too_long, refused, "ann"], T + 4)
+    assert found == {too_long: None, refused: None, "ann": Trimmed(rows=4, cut=True)}
+    rows = session.execute(f"SELECT at FROM {table.qualified} WHERE name = 'ann'")
+    assert [at for (at,) in rows] == [8, 7, 6]
+
+
+def test_statements_that_could_not_all_be_prepared_are_prepared_again(
+    cassandra_session: Session, feed: CassandraTable, made: str
+) -> None:
+    cassandra_session.execute(f"DROP TABLE {feed.qualified}")
+    cassandra_session.execute(
+        f"CREATE TABLE {feed.qualified} (user_id uuid, created_at bigint, post_id uuid, PRIMARY KEY (user_id, created_at))"
+    )
+    trimmer = Trimmer(cassandra_session, feed, keep=2, spare=0)
+    assert trimmer.trim([READER], T) == {READER: None}
+    cassandra_session.execute(f"DROP TABLE {feed.qualified}")
+    cassandra_session.execute(feed.create())
+    writer = Writer(cassandra_session)
+    writer.prepare(feed)
+    writer.upsert("feed", [row(5, number) for number in range(5)], T)
+    writer.drain()
+    assert trimmer.trim([READER], T) == {READER: Trimmed(rows=3, cut=True)}
+    assert stored(cassandra_session, feed) == [(5, 0), (5, 1)]
