@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from command_api.lsn import Lsn
 from command_api.process.settings import Settings
 from projections.added_columns import own_positions
+from projector.cassandra.progress import read_positions
 from projector.cassandra.session import close, connect
-from projector.cassandra.write import Writer
 from projector.configured import load_read_models
 from projector.generations.tables import written_now
 
@@ -31,9 +31,7 @@ def status_lines(settings: Settings) -> Iterator[str]:
     models = load_read_models(settings.projector.read_models)
     session = connect(settings.cassandra)
     try:
-        positions = Writer(session).read_positions(
-            keyspace=settings.cassandra.keyspace, projection=settings.projector.projection
-        )
+        positions = read_positions(session, settings.cassandra.keyspace, settings.projector.projection, 0)
         tables = written_now(session, settings, models)
     finally:
         close(session)

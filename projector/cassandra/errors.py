@@ -31,7 +31,7 @@ class MissingTableError(CassandraError):
 
 
 class RefusedStatementError(CassandraError):
-    """A statement that can't succeed with any values; the writer has forgotten what was under way."""
+    """A statement that can't succeed with any values; a writer has forgotten what was under way."""
 
 
 class WriterStoppedError(CassandraError):

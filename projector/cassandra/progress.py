@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cassandra import ConsistencyLevel, DriverException, InvalidRequest
+from cassandra import ConsistencyLevel, DriverException, InvalidRequest, RequestValidationException
 from cassandra.cluster import NoHostAvailable, Session
 from cassandra.query import SimpleStatement
 
@@ -17,7 +17,7 @@ from projections.cassandra_table import POSITIONS, CassandraTable, write_timesta
 from projections.read_model import Clustering
 from projections.values import Kind, ValueType
 from projector.cassandra.encode import Row
-from projector.cassandra.errors import CassandraUnreachableError, MissingTableError
+from projector.cassandra.errors import CassandraUnreachableError, MissingTableError, RefusedStatementError
 
 _TEXT = ValueType(kind=Kind.TEXT)
 _INT = ValueType(kind=Kind.INTEGER, bits=32)
@@ -68,7 +68,7 @@ def position_rows(
 def read_positions(session: Session, keyspace: str, projection: str, shard: int) -> dict[str, Position]:
     """Each read model's published position, read at LOCAL_QUORUM.
 
-    Raises MissingTableError, CassandraUnreachableError.
+    Raises MissingTableError, RefusedStatementError, CassandraUnreachableError.
     """
     table = positions_table(keyspace)
     query = SimpleStatement(
@@ -79,6 +79,10 @@ def read_positions(session: Session, keyspace: str, projection: str, shard: int)
         rows = session.execute(query, (projection,))
     except InvalidRequest as error:
         raise MissingTableError(f"{table.qualified} can't be read ({error}): run `projector setup`") from error
+    except RequestValidationException as error:
+        raise RefusedStatementError(
+            f"{table.qualified} must not be read: {error}. Grant it SELECT on the keyspace (`projector roles`)"
+        ) from error
     except (NoHostAvailable, DriverException) as error:
         raise CassandraUnreachableError(f"{table.qualified} can't be read: {error}") from error
     return {

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
+from cassandra import InvalidRequest, OperationTimedOut, Unauthorized
 
-from projector.cassandra.errors import CassandraUnreachableError, MissingTableError, WriterStoppedError
+from projector.cassandra.errors import (
+    CassandraError,
+    CassandraUnreachableError,
+    MissingTableError,
+    RefusedStatementError,
+    WriterStoppedError,
+)
 from projector.cassandra.patience import patiently
+from projector.cassandra.progress import read_positions
 
 
 def _away(times: int) -> tuple[list[int], object]:
@@ -46,3 +55,27 @@ def test_a_missing_table_is_said_at_once() -> None:
     with pytest.raises(MissingTableError):
         patiently(call, threading.Event())
     assert len(asked) == 1
+
+
+class Failing:
+    """What a session answers with."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def execute(self, *_: Any) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Unauthorized("User worker has no SELECT permission"), RefusedStatementError),
+        (InvalidRequest("unconfigured table"), MissingTableError),
+        (OperationTimedOut(), CassandraUnreachableError),
+    ],
+)
+def test_positions_that_no_patience_brings_are_no_absence(error: Exception, told: type[CassandraError]) -> None:
+    session: Any = Failing(error)
+    with pytest.raises(told):
+        read_positions(session, "shop", "main", 0)
