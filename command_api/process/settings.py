@@ -138,7 +138,8 @@ class Relay(Section):
     database_name: `source.name` in records, Debezium's topic.prefix.
     tables: what the publication holds, ``schema.table``; empty means every table of `metadata`.
     metadata: the SQLAlchemy metadata of the source tables, ``package:ATTRIBUTE``.
-    silence_ms: a stream whose server gives no sign for so long after it was asked for one is opened anew.
+    silence_ms: a stream whose server gives no sign for so long after it was asked for one is opened anew. Not below Postgres's
+    wal_sender_timeout: at half of that it gives one whatever else it does.
     """
 
     slot: str = "lockstep"
@@ -147,7 +148,7 @@ class Relay(Section):
     tables: tuple[str, ...] = ()
     metadata: str = "command_api.tables:METADATA"
     heartbeat_ms: Annotated[int, Field(ge=1)] = 20
-    silence_ms: Annotated[int, Field(ge=100)] = 30_000
+    silence_ms: Annotated[int, Field(ge=100)] = 60_000
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9101
 
