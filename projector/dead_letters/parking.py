@@ -201,6 +201,8 @@ class Parking(NoParking):
         self._debt.drop(letter for letter, _ in outcome.cleared)
         self._debt.keep(kept.values())
         for letter, row, _ in told:
+            # Another worker may have written the row meanwhile and cleared the mark: readers begin anew with this one.
+            self._standing_since.pop(letter.id, None)
             _log.warning("cassandra refuses a row: it is a dead letter", row=str(row), lsn=letter.lsn)
         for letter, _ in outcome.cleared:
             self._standing_since.pop(letter.id, None)
