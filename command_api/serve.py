@@ -6,19 +6,13 @@ for ever. Once it serves, a database that goes away is a 503 until it is back.
 
 from __future__ import annotations
 
-import signal
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import uvicorn
 
 from command_api.app import create_app
 from command_api.process.access.exposure import check_exposure, say_open
-from command_api.process.http import bounded
 from command_api.process.logging import get_logger
 from command_api.process.postgres_login import logged_in
+from command_api.process.server import StoppableServer, configured
 from command_api.process.settings import Settings
 
 _log = get_logger(__name__)
@@ -29,26 +23,13 @@ class BindError(Exception):
     """The address can't be listened on."""
 
 
-class Server(uvicorn.Server):
-    """Says where it listens, also when the port was the system's choice (0); ends with code 0 when told to stop.
+class Server(StoppableServer):
+    """Says where it listens, also when the port was the system's choice (0).
 
     open: whether it lets everybody in, which it then says too.
     """
 
     open = False
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # Uvicorn's own raises the signal again after a clean stop, which a supervisor would see as a kill.
-        if threading.current_thread() is not threading.main_thread():
-            yield  # signals belong to the main thread
-            return
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -64,17 +45,7 @@ def prepare(settings: Settings) -> tuple[Server, socket.socket]:
     """A server that is not running yet, and the socket for its `run`, bound already. Raises BindError, KeysError."""
     own = settings.command_api
     open_ = check_exposure(settings.auth, own.host, "LOCKSTEP_COMMAND_API__HOST")
-    config = uvicorn.Config(
-        create_app(settings),
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        http=bounded(settings.http),
-        timeout_keep_alive=settings.http.keep_alive_s,
-        timeout_graceful_shutdown=settings.process.stop_s,
-    )
-    server = Server(config)
+    server = Server(configured(create_app(settings), settings, log_level="warning"))
     server.open = open_
     return server, _bound(own.host, own.port)
 

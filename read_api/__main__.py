@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
-import signal
 import socket
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -16,8 +14,8 @@ from pydantic_settings import SettingsError
 
 from command_api.process.access.errors import KeysError
 from command_api.process.access.exposure import check_exposure, say_open
-from command_api.process.http import bounded
 from command_api.process.logging import configure_logging, get_logger
+from command_api.process.server import StoppableServer, configured
 from command_api.process.settings import Settings
 from read_api import openapi
 from read_api.app import ReadApi
@@ -60,20 +58,7 @@ def serve(
         raise typer.Exit(1) from error
     except (ReadModelsNotFoundError, RouteConflictError) as error:
         raise typer.BadParameter(str(error)) from error
-    # uvicorn stops gracefully, then raises the signal again for whoever had a handler: a wanted stop is no failure.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
-    config = uvicorn.Config(
-        application,
-        host=address,
-        port=port if port is not None else settings.read_api.port,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        http=bounded(settings.http),
-        timeout_keep_alive=settings.http.keep_alive_s,
-        timeout_graceful_shutdown=settings.process.stop_s,
-    )
+    config = configured(application, settings, host=address, port=port if port is not None else settings.read_api.port)
     if open_:
         say_open(address)
     server, store = _Server(config, application), application.service.store
@@ -111,7 +96,7 @@ def print_openapi(read_models: Models = None) -> None:
     typer.echo(json.dumps(openapi.document(_routes(_settings(read_models))), indent=2))
 
 
-class _Server(uvicorn.Server):
+class _Server(StoppableServer):
     """Streams have no end of their own: they are ended before what is under way is waited for."""
 
     def __init__(self, config: uvicorn.Config, application: ReadApi) -> None:
@@ -129,10 +114,6 @@ def allow_files(streams: int) -> None:
     wanted = streams + _FILES if hard == resource.RLIM_INFINITY else min(hard, streams + _FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
 
 
 def _settings(read_models: str | None) -> Settings:
