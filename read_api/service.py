@@ -32,7 +32,7 @@ from read_api.watch import Watches
 class ReadService:
     """Everything that a reply is made of. Usable between `start` and `stop`.
 
-    wait_seconds: the bound on a token's wait. readers, declared: one a read model, by name.
+    wait_seconds: the bound on a token's wait. readers, declared, sources: one a read model, by name.
     """
 
     def __init__(self, settings: Settings, models: Sequence[ReadModel]) -> None:
@@ -44,7 +44,7 @@ class ReadService:
         # Public names: every process of a service opens every other's pages, and pages of another service stay out.
         seal = PageSeal(f"{settings.cassandra.keyspace}\0{settings.projector.projection}".encode())
         self.fallback = Fallback(settings, self.metrics.fell_back) if settings.read_api.fallback_connections else None
-        sources = {model.name: SourceQuery(model) for model in models}
+        self.sources = {model.name: SourceQuery(model) for model in models}
         self.declared = {model.name: Declared.of(model) for model in models}
         self.rebuilds = Rebuilds(self.fallback) if self.fallback is not None else None
         feeds = {model.name: model for model in models if model.fan_out is not None}
@@ -52,7 +52,7 @@ class ReadService:
         self.live = Live(models, self._registry, self._covered, self.freshness.shown, self._moved)
         self.readers = {
             name: Reader(
-                route, self.store, self.freshness, self.live, seal, self.fallback, sources[name], self.declared[name],
+                route, self.store, self.freshness, self.live, seal, self.fallback, self.sources[name], self.declared[name],
                 feeds.get(name), self.rebuilds, dead_letters,
             )
             for name, route in self.routes.items()

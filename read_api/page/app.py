@@ -41,7 +41,6 @@ from read_api.problem import (
 )
 from read_api.rows import Reader
 from read_api.service import ReadService
-from read_api.source_query import SourceQuery
 
 _PAGE = b"/page/"
 _DATA = b"data/"
@@ -60,7 +59,7 @@ class Page:
         self._readers = service.readers
         self._store = service.store
         self._models = [_described(model, service) for model in models]
-        self._sources = {model.name: SourceQuery(model) for model in models}
+        self._sources = service.sources
         self._board = Board(settings.read_api, models, service.freshness.positions)
         self._comparison = Comparison(service.fallback)
         self._timeout_s = settings.http.read_timeout_ms / 1000
