@@ -45,7 +45,7 @@ class Stored:
 class Measured:
     """One read model. amplified: of each source table; None where a statement took too long. feed: of one with fan_out.
 
-    days: over which post rates were taken, as much of the asked ones as there are entries for.
+    days: over which post rates were taken, as much of the asked ones as there are entries for. untold: why a feed's can't be.
     """
 
     model: ReadModel
@@ -53,6 +53,11 @@ class Measured:
     stored: Stored | None
     feed: Feed | None
     days: float | None
+    untold: str | None = None
+
+
+class _UntoldRateError(Exception):
+    """A feed whose entries' rate can't be told from its declaration."""
 
 
 class Source:
@@ -72,10 +77,14 @@ class Source:
             name = reach.table.fullname
             changes = self._changes.get(name)
             measured.append((name, None if rows is None else amplified(name, reach.via, rows, changes)))
-        feed, span = None, None
+        stored = self._stored(model)
+        feed, span, untold = None, None, None
         if model.fan_out is not None:
-            feed, span = self._feed(model, model.fan_out, days, pages_per_s)
-        return Measured(model=model, amplified=tuple(measured), stored=self._stored(model), feed=feed, days=span)
+            try:
+                feed, span = self._feed(model, model.fan_out, days, pages_per_s)
+            except _UntoldRateError as error:
+                untold = str(error)
+        return Measured(model=model, amplified=tuple(measured), stored=stored, feed=feed, days=span, untold=untold)
 
     def _stored(self, model: ReadModel) -> Stored | None:
         inner = model.select.subquery("v")
@@ -159,8 +168,8 @@ def _entries(model: ReadModel, policy: FanOut) -> tuple[Any, Any]:
     times: Sequence[Any] = [columns[c.column] for c in model.clustering]
     at = next((t for t in times if getattr(t, "table", None) is table and isinstance(t.type, DateTime)), None)
     if not isinstance(table, Table) or at is None:
-        raise ConfigurationError(
-            f"{model.name}: the time of an entry is not a clustering column of the author's table: its rate can't be told"
+        raise _UntoldRateError(
+            "its rate can't be told: no clustering column is the time of an entry, of the table that the author column is of"
         )
     return author, at
 

@@ -39,7 +39,7 @@ def model_lines(measured: Measured, rates: Rates, replicas: int, also: Sequence[
     if measured.feed is not None:
         yield from _feed(measured.feed, measured.days or 0.0, rates, also, bound_s)
     elif measured.model.fan_out is not None:
-        yield "  feed: not measured in time"
+        yield f"  feed: {measured.untold or 'not measured in time'}"
 
 
 def _amplification(measured: Measured) -> Iterator[str]:

@@ -31,7 +31,7 @@ from projector.compile.names import replica_name, touched_name
 from projector.compile.newest import NewestStatement
 from projector.compile.program import ModelProgram
 from projector.feeds.policy import Policy, Row, SideWrite
-from projector.feeds.tables import ASKED, INACTIVE, LIMITS, WAKING
+from projector.feeds.tables import ASKED, CREATE_ASKED_AT, INACTIVE, LIMITS, WAKING
 
 _TOLD_AT_ONCE = 10_000
 _NEVER = -(1 << 63)
@@ -50,6 +50,7 @@ class Inactive(Policy):
     ) -> None:
         self.left_out = self.rebuilt = self.more = 0
         """Rows left out, partitions written anew, readers who became inactive less those who are back; who looks sets 0."""
+        connection.execute(CREATE_ASKED_AT)
         self._run: Callable[..., sqlite3.Cursor] = connection.execute
         self._many = connection.executemany
         self._name = model.model.name
@@ -223,6 +224,7 @@ class Inactive(Policy):
         self._asked.clear()
 
     def _decide(self, reader: Any, limit: int, *, was_too_old: bool) -> None:
+        self._run(f"DELETE FROM {ASKED} WHERE model = ? AND reader = ? AND at < ?", (self._name, reader, limit))
         given = {"model": self._name, "reader": reader, "limit": limit}
         (inactive,) = self._run(self._is_inactive, given).fetchone()
         both = (self._name, reader)

@@ -6,6 +6,7 @@ waking: active readers whose partition has yet to be written. asked: when a part
 limits: a row a read model, the time of `seen` below which readers were inactive at the last commit. Times are microseconds.
 """
 
+CREATE_ASKED_AT = "CREATE INDEX IF NOT EXISTS main.asked_at ON asked (model, at)"
 COPIES, INACTIVE, WAKING, ASKED, LIMITS = "main.copies", "main.inactive", "main.waking", "main.asked", "main.limits"
 PARTITIONS = (COPIES, INACTIVE, WAKING, ASKED, LIMITS)
 

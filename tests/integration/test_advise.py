@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -16,6 +17,8 @@ from projector.__main__ import app
 from projector.advise.amplified import Amplified
 from projector.advise.feed import percentile
 from projector.advise.measure import Measured, Source, source
+from projector.advise.rates import Given, rates
+from projector.advise.report import model_lines
 
 USERS = 400
 GRAPH = f"""
@@ -119,3 +122,15 @@ def test_the_command_prints_advice(graph: Postgres, monkeypatch: pytest.MonkeyPa
     assert alone.exit_code == 0, alone.output
     assert "150 writes/s" in alone.output
     assert CliRunner().invoke(app, ["advise", "--followers", "5"]).exit_code == 2
+
+
+def test_a_feed_whose_rate_cannot_be_told_does_not_end_the_report(opened: Source) -> None:
+    """Its author is the edges' column, not the entries'."""
+    assert HOME_TIMELINE.fan_out is not None
+    edges, selected = HOME_TIMELINE.fan_out.edges, HOME_TIMELINE.select.selected_columns
+    columns = [c if c.name != "author_id" else edges.c.followee_id.label("author_id") for c in selected]
+    feed = replace(HOME_TIMELINE, select=HOME_TIMELINE.select.with_only_columns(*columns, maintain_column_froms=True))
+    found = opened.measure(feed, days=7, pages_per_s=3.0)
+    assert found.stored is not None
+    lines = list(model_lines(found, rates({}, Given()), 3, (), 5.0))
+    assert any("its rate can't be told" in line for line in lines), lines

@@ -1,0 +1,43 @@
+"""Readers who were asked for are forgotten when that counts no more, and found by time."""
+
+from __future__ import annotations
+
+from projector.apply.step import Step
+from projector.compile.program import compile_models
+from projector.feeds.inactive import Inactive
+from projector.replica.schema import open_replica
+from tests.oracle.feed_views import ACTIVE, of_edges
+
+FEED = of_edges(9, active=ACTIVE)
+NAME = FEED.model.name
+WITHIN = ACTIVE.within.total_seconds() * 1e6
+
+
+def test_who_was_asked_for_long_ago_is_forgotten() -> None:
+    program = compile_models([FEED.model])
+    connection = open_replica(None, program, "log")
+    inactive: Inactive = Step(connection, program).feeds.inactive[NAME]
+    asked = "SELECT reader FROM main.asked"
+
+    def batch(at: float) -> list[tuple[int]]:
+        inactive.clear(silent=False)
+        inactive.end(int(at))
+        list(inactive.asked())
+        return connection.execute(asked).fetchall()
+
+    connection.execute("INSERT INTO main.reader (id, seen) VALUES (1, 0), (2, 1 << 60)")
+    for reader in (1, 2, 3):  # of the third there is no row
+        inactive.asked_for(reader, 1_000)
+    assert batch(1_000) == [(1,), (2,), (3,)]
+    assert batch(WITHIN) == [(1,), (2,), (3,)]
+    assert batch(1_001 + WITHIN) == []
+    assert connection.execute("SELECT reader FROM main.inactive").fetchall() == [(1,)]
+
+
+def test_who_passes_the_limit_is_looked_up_by_time() -> None:
+    program = compile_models([FEED.model])
+    connection = open_replica(None, program, "log")
+    inactive = Step(connection, program).feeds.inactive[NAME]
+    given = {"model": NAME, "low": 1, "high": 2}
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {inactive._passed}", given)]
+    assert any("asked_at (model=? AND at>? AND at<?)" in step for step in plan), plan
