@@ -4,36 +4,36 @@ Reading order: read_model (a declaration), values (its types), documents and doc
 time_buckets (partitions cut by time), cassandra_table (its table), then a file a domain.
 ``READ_MODELS`` is what the projector and the read API are configured with (``projections:READ_MODELS``): those that are
 maintained change by change, and those whose SQL is run on a schedule.
+They are loaded when one of them is first asked for, so that what is wrong with a declaration is an error of whoever wants it.
 """
 
-from projections.catalogue import CATEGORY_REPORT
-from projections.feeds import FOLLOWEES_BY_USER, HOME_TIMELINE, POSTS_BY_AUTHOR
-from projections.messages import MESSAGE_BUCKETS_BY_CHANNEL, MESSAGES_BY_CHANNEL
-from projections.orders import ORDER_BY_ID, ORDERS_BY_STATUS, ORDERS_BY_USER
-from projections.people import USER_PROFILE
-from projections.posts import POST_BY_ID
-from projections.products import PRODUCT_PAGE
-from projections.read_model import ReadModel
-from projections.reviews import PRODUCT_REVIEWS
-from projections.sales import DAILY_SALES_BY_REGION
-from projections.trips import TRIPS_BY_CITY_DATE, TRIPS_BY_DRIVER
+from importlib import import_module
+from typing import Any
 
-INCREMENTAL: tuple[ReadModel, ...] = (
-    ORDERS_BY_USER,
-    ORDER_BY_ID,
-    ORDERS_BY_STATUS,
-    PRODUCT_PAGE,
-    PRODUCT_REVIEWS,
-    DAILY_SALES_BY_REGION,
-    USER_PROFILE,
-    POST_BY_ID,
-    TRIPS_BY_DRIVER,
-    TRIPS_BY_CITY_DATE,
-    MESSAGES_BY_CHANNEL,
-    MESSAGE_BUCKETS_BY_CHANNEL,
-    POSTS_BY_AUTHOR,
-    FOLLOWEES_BY_USER,
-    HOME_TIMELINE,
-)
-SCHEDULED: tuple[ReadModel, ...] = (CATEGORY_REPORT,)
-READ_MODELS: tuple[ReadModel, ...] = (*INCREMENTAL, *SCHEDULED)
+from projections.read_model import ReadModel
+
+CATEGORY_REPORT: ReadModel
+FOLLOWEES_BY_USER: ReadModel
+HOME_TIMELINE: ReadModel
+POSTS_BY_AUTHOR: ReadModel
+MESSAGE_BUCKETS_BY_CHANNEL: ReadModel
+MESSAGES_BY_CHANNEL: ReadModel
+ORDER_BY_ID: ReadModel
+ORDERS_BY_STATUS: ReadModel
+ORDERS_BY_USER: ReadModel
+USER_PROFILE: ReadModel
+POST_BY_ID: ReadModel
+PRODUCT_PAGE: ReadModel
+PRODUCT_REVIEWS: ReadModel
+DAILY_SALES_BY_REGION: ReadModel
+TRIPS_BY_CITY_DATE: ReadModel
+TRIPS_BY_DRIVER: ReadModel
+INCREMENTAL: tuple[ReadModel, ...]
+SCHEDULED: tuple[ReadModel, ...]
+READ_MODELS: tuple[ReadModel, ...]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __annotations__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("projections.declared"), name)

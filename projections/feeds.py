@@ -9,15 +9,29 @@ no ten thousand users.
 """
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 
 from sqlalchemy import func, select
 
 from command_api.tables import follows, likes, posts, users
 from projections.fan_out import Active, FanOut
-from projections.read_model import ReadModel, descending
+from projections.read_model import DeclarationError, ReadModel, descending
 
-THRESHOLD = int(os.environ.get("LOCKSTEP_FEED_THRESHOLD", "10000"))
+_VARIABLE = "LOCKSTEP_FEED_THRESHOLD"
+
+
+def threshold_in(environment: Mapping[str, str]) -> int:
+    """The number of followers from which on an author is hot; raises DeclarationError naming the variable."""
+    text = environment.get(_VARIABLE, "10000")
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise DeclarationError(
+            f"{_VARIABLE} is {text!r}: set it to a whole number of followers, 1 or more, or leave it out"
+        )
+    return int(text)
+
+
+THRESHOLD = threshold_in(os.environ)
 _POST = (
     posts.c.created_at,
     posts.c.post_id,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from command_api.process.settings import Settings
 from projections.cassandra_table import cassandra_table
-from projections.read_model import ReadModel
+from projections.read_model import DeclarationError, ReadModel
 from read_api.request import Route
 
 
@@ -25,6 +25,8 @@ def load_read_models(reference: str) -> tuple[ReadModel, ...]:
         models = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise ReadModelsNotFoundError(f"{reference!r} can't be loaded: {error}: {remedy}") from error
+    except DeclarationError as error:
+        raise ReadModelsNotFoundError(f"{reference!r} can't be loaded: {error}") from error
     if not isinstance(models, Sequence) or not all(isinstance(model, ReadModel) for model in models):
         raise ReadModelsNotFoundError(f"{reference!r} is no sequence of ReadModel: {remedy}")
     names = [model.name for model in models]
