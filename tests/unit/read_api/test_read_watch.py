@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ import pytest
 from command_api.lsn import Lsn
 from read_api import streams
 from read_api.freshness import Freshness, Position
+from read_api.metrics import Metrics
 from read_api.problem import ReadTimeoutError
 from read_api.request import Query
-from read_api.streams import next_event
+from read_api.streams import Streams, next_event
 from read_api.watch import Subject, Watch, Watches
 from read_api.watched import Key, State
 
@@ -83,6 +85,27 @@ def test_a_partition_that_always_changes_does_not_keep_a_stream_open_beyond_its_
         assert await next_event(watch, held, [], lambda: True)
 
     asyncio.run(main())
+
+
+def test_a_stop_while_the_first_stream_is_being_opened_ends_it() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def listens() -> Any:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        service: Any = SimpleNamespace(readers={}, metrics=Metrics())
+        access: Any = SimpleNamespace(admit=lambda *_: None)
+        opening = Streams(service, access, 1, 1.0)
+        opening.close()
+        scope = {"type": "http", "method": "GET", "headers": [], "query_string": b""}
+        await asyncio.wait_for(opening._stream(scope, listens, send, Watch(subject(first), state(1))), 10)
+
+    asyncio.run(main())
+    assert sent[-1] == {"type": "http.response.body", "body": b""}
 
 
 def test_of_two_reads_at_once_the_later_one_is_shown_last() -> None:
