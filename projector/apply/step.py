@@ -100,7 +100,10 @@ class Step:
         return self.deferred.waiting or self.feeds.waiting or bool(self.backfills.open)
 
     def reset(self) -> None:
-        """Forget everything of a batch that was rolled back."""
+        """Forget everything of a batch that was rolled back, to go on: as a process does that starts over the same replica.
+
+        A worker ends with a rollback; this is for the simulated ones, which lend each other their replicas.
+        """
         self._images.reset()
         self._groups.reset()
         self.feeds.reset()

@@ -127,13 +127,15 @@ class Inactive(Policy):
         return iter(())
 
     def work(self, most: int) -> list[Row]:
-        """Keys of waking readers, whole partitions, about `most`."""
+        """Keys of waking readers, whole partitions: about `most`, a reader without any counting as one."""
         found: list[Row] = []
         if self._silent:
             return found
-        while len(found) < most and (reader := self._next_waking()) is not None:
+        left, before = most, 0
+        while left > 0 and (reader := self._next_waking()) is not None:
             given = {"partition": reader, "most": self._most, "after": 0}
             found += self._run(self._newest, given).fetchall()
+            left, before = left - max(1, len(found) - before), len(found)
             self._woken.add(reader)
             self.rebuilt += 1
             self._run(f"DELETE FROM {WAKING} WHERE model = ? AND reader = ?", (self._name, reader))

@@ -119,7 +119,7 @@ class Deferred:
     def keep(self, model: str, statement: WideStatement, since: Since, budget: timedelta) -> None:
         """Put a statement's images aside until they are as old as a budget. since: the position before the batch."""
         due = int(self.clock() * 1e6) + budget // _MICROSECOND
-        for parent in self._run(statement.images).fetchall():
+        for parent in self._run(statement.images):  # one by one: a transaction may have any number
             self._add(model, statement, parent, since, due)
 
     def drop_written(self, model: str) -> None:

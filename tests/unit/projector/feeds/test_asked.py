@@ -41,3 +41,14 @@ def test_who_passes_the_limit_is_looked_up_by_time() -> None:
     given = {"model": NAME, "low": 1, "high": 2}
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {inactive._passed}", given)]
     assert any("asked_at (model=? AND at>? AND at<?)" in step for step in plan), plan
+
+
+def test_waking_readers_without_rows_take_their_turn_too() -> None:
+    """A slice of three touches no more than three partitions, empty as they are."""
+    program = compile_models([FEED.model])
+    connection = open_replica(None, program, "log")
+    inactive = Step(connection, program).feeds.inactive[NAME]
+    connection.executemany("INSERT INTO main.waking VALUES (?, ?)", [(NAME, reader) for reader in range(10)])
+    inactive.clear(silent=False)
+    assert inactive.work(3) == []
+    assert connection.execute("SELECT count(*) FROM main.waking").fetchone() == (7,)
