@@ -59,8 +59,6 @@ def pipeline(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
         yield running
 
 
-# Schemathesis draws from `random` inside a strategy of its own.
-@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 def test_no_request_finds_a_fault(pipeline: Pipeline) -> None:
     pipeline.set_up()
     with pipeline.running("command-api", "relay", "projector", "read-api") as (commands, *_, reads):
