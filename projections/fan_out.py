@@ -65,7 +65,7 @@ class FanOut:
     author: the column of the feed that names whose entry a row is; `edges` has it as `edge_author`, and the reader as
         `edge_reader`.
     threshold: edges of an author from which on the entries are merged; back: the share of it below which they are copied
-        again, so that an author at the limit does not flap.
+        again, so that an author at the limit does not flap. A whole snapshot decides by the threshold alone.
     pull: a read model of the same columns without the reader, its partition the author, its clustering the feed's.
     following: a read model ((reader,), author) of `edges`.
     active: None copies to everybody. cap: copies that a partition keeps, None for all.
