@@ -34,6 +34,7 @@ from projector.feeds.policy import Policy, Row, SideWrite
 from projector.feeds.tables import ASKED, CREATE_ASKED_AT, INACTIVE, LIMITS, WAKING
 
 _TOLD_AT_ONCE = 10_000
+_STIRRED_AT_ONCE = 10_000  # readers that a batch holds in memory before they go to SQLite
 _NEVER = -(1 << 63)
 
 
@@ -69,7 +70,7 @@ class Inactive(Policy):
             f" (SELECT 1 FROM {ASKED} WHERE model = :model AND reader = :reader AND at >= :limit)"
         )
         self._passed = (
-            f"SELECT {reader} FROM {table} AS t WHERE {seen} >= :low AND {seen} < :high"
+            f"SELECT {reader} AS reader FROM {table} AS t WHERE {seen} >= :low AND {seen} < :high"
             f" UNION SELECT reader FROM {ASKED} WHERE model = :model AND at >= :low AND at < :high"
         )
         of_model = identifier(model.model.partition_key[0])
@@ -77,6 +78,14 @@ class Inactive(Policy):
             f"SELECT t.reader FROM (SELECT DISTINCT {of_model} AS reader FROM {touched_name(self._name)}) AS t"
             f" CROSS JOIN {INACTIVE} AS i ON i.model = :model AND i.reader = t.reader"
         )
+        stirred = f"temp.{identifier(f'stirred of {self._name}')}"
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {stirred} (reader PRIMARY KEY, oldest INTEGER) WITHOUT ROWID")
+        self._stir = (
+            f"INSERT INTO {stirred} {{rows}} ON CONFLICT (reader) DO UPDATE"
+            " SET oldest = coalesce(min(oldest, excluded.oldest), oldest, excluded.oldest)"
+        )
+        self._stirred = f"SELECT reader, oldest FROM {stirred}"
+        self._forget_stirred = f"DELETE FROM {stirred}"
         self._silent = False
         self._untold = True  # perhaps: some are inactive, and a silent batch could not tell
         self._oldest: dict[Any, int | None] = {}
@@ -103,11 +112,13 @@ class Inactive(Policy):
             seen = _NEVER if seen is None else seen
             oldest = self._oldest[reader]
             self._oldest[reader] = seen if oldest is None else min(seen, oldest)
+        if len(self._oldest) >= _STIRRED_AT_ONCE:
+            self._spill()
 
     def emptied(self, table: str) -> None:
         """All readers' rows are gone: each of them is active."""
-        for (reader,) in self._run(f"SELECT reader FROM {INACTIVE} WHERE model = ?", (self._name,)).fetchall():
-            self._oldest[reader] = _NEVER
+        rows = f"SELECT reader, {_NEVER} FROM {INACTIVE} WHERE model = ?"
+        self._run(self._stir.format(rows=rows), (self._name,))
 
     def asked_for(self, reader: Any, at: int) -> None:
         """Somebody has asked for a partition; at: commit time, microseconds."""
@@ -161,8 +172,9 @@ class Inactive(Policy):
         """The rows of readers who are inactive at the batch's end, as far as they may not be there."""
         if self._silent:
             return
-        if self._told:
-            yield SideWrite(table=skipped_table(self._name), rows=tuple((reader,) for reader in self._told))
+        for first in range(0, len(self._told), _TOLD_AT_ONCE):
+            some = self._told[first : first + _TOLD_AT_ONCE]
+            yield SideWrite(table=skipped_table(self._name), rows=tuple((reader,) for reader in some))
         while self._untold:
             untold = self._run(
                 f"SELECT reader FROM {INACTIVE} WHERE model = ? AND NOT told LIMIT {_TOLD_AT_ONCE}", (self._name,)
@@ -191,6 +203,7 @@ class Inactive(Policy):
         self._untold = True
         for held in (self._oldest, self._asked, self._limits, self._told, self._woken):
             held.clear()
+        self._run(self._forget_stirred)
         self._inactive_here = None
 
     def number(self) -> int:
@@ -214,16 +227,20 @@ class Inactive(Policy):
                 f"INSERT INTO {ASKED} VALUES (?, ?, ?) ON CONFLICT (model, reader) DO UPDATE SET at = max(at, excluded.at)",
                 (self._name, reader, at),
             )
-        stirred = dict(self._oldest)
+        self._spill()
         if low < high:
-            passed = self._run(self._passed, {"model": self._name, "low": low, "high": high}).fetchall()
-            stirred = {reader: None for (reader,) in passed} | stirred
-        for reader, oldest in stirred.items():
+            rows = f"SELECT p.reader, NULL FROM ({self._passed}) AS p WHERE p.reader IS NOT NULL"
+            self._run(self._stir.format(rows=rows), {"model": self._name, "low": low, "high": high})
+        for reader, oldest in self._run(self._stirred):
             self._decide(reader, limit, was_too_old=oldest is not None and oldest < high)
+        self._run(self._forget_stirred)
         for reader in self._asked:
             self._decide(reader, limit, was_too_old=True)
-        self._oldest.clear()
         self._asked.clear()
+
+    def _spill(self) -> None:
+        self._many(self._stir.format(rows="VALUES (?, ?)"), self._oldest.items())
+        self._oldest.clear()
 
     def _decide(self, reader: Any, limit: int, *, was_too_old: bool) -> None:
         self._run(f"DELETE FROM {ASKED} WHERE model = ? AND reader = ? AND at < ?", (self._name, reader, limit))

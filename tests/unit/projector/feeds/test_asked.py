@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from projector.apply.step import Step
 from projector.compile.program import compile_models
 from projector.feeds.inactive import Inactive
@@ -52,3 +54,27 @@ def test_waking_readers_without_rows_take_their_turn_too() -> None:
     inactive.clear(silent=False)
     assert inactive.work(3) == []
     assert connection.execute("SELECT count(*) FROM main.waking").fetchone() == (7,)
+
+
+def test_any_number_of_readers_in_a_batch_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a batch did to readers is the same when they are held three at a time."""
+    outcomes = []
+    for most in (10_000, 3):
+        monkeypatch.setattr("projector.feeds.inactive._STIRRED_AT_ONCE", most)
+        program = compile_models([FEED.model])
+        connection = open_replica(None, program, "log")
+        inactive = Step(connection, program).feeds.inactive[NAME]
+        inactive.clear(silent=False)
+        rows = [(reader, seen) for reader, seen in enumerate([1, 1 << 60, None, 5, 1 << 60, 7, 1 << 60])]
+        connection.executemany("INSERT INTO main.reader (id, seen) VALUES (?, ?)", rows)
+        for reader, seen in [*rows, *rows[::-1]]:
+            inactive.changed("reader", {"id": reader, "seen": 3 if reader == 4 else seen}, {"id": reader, "seen": seen})
+            assert len(inactive._oldest) < most
+        inactive.end(int(WITHIN) + 100)
+        list(inactive.asked())
+        found = [
+            connection.execute(f"SELECT reader FROM main.{kept} ORDER BY reader").fetchall()
+            for kept in ("inactive", "waking")
+        ]
+        outcomes.append(found)
+    assert outcomes[0] == outcomes[1] == [[(0,), (2,), (3,), (5,)], [(4,)]]
