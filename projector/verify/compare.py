@@ -119,9 +119,9 @@ class Comparison:
                 pause = min(_LONGEST_PAUSE, pause * 1.7)
             with self._source.at_a_point() as snapshot:
                 self.wait(snapshot.point)
-                done = 0
+                told, done = self._told(snapshot.point), 0
                 for keys in ledger.keys(Finding.OPEN, chunk=_KEYS):
-                    self._look(ledger, snapshot, keys)
+                    self._look(ledger, snapshot, keys, told)
                     done += len(keys)
                     self._progress(f"look {number + 1} at what is open", done, count)
         return ledger.settle(LOOKS)
@@ -176,8 +176,8 @@ class Comparison:
             done += len(page)
             self._progress("rows that may differ", done)
 
-    def _look(self, ledger: Ledger, snapshot: Snapshot, keys: Sequence[Row]) -> None:
-        width, told = self._width, self._told(snapshot.point)
+    def _look(self, ledger: Ledger, snapshot: Snapshot, keys: Sequence[Row], told: Told | None) -> None:
+        width = self._width
         must: frozenset[Row] = frozenset()
         selection = self._selection
         if self._feed is not None and told is not None:
