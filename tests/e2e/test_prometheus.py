@@ -177,7 +177,12 @@ def test_a_paused_worker_is_seen_told_and_forgiven(pipeline: Pipeline, tmp_path:
                 wait_for("the silent worker is told", lambda: len(seen.firing("ProcessAway")) == 1, 60)
             finally:
                 worker.send(signal.SIGCONT)
-            wait_for("the alerts clear", lambda: not seen.firing("ReadModelStale") | seen.firing("ProcessAway"), 60)
+            wait_for(
+                "the alerts clear",
+                lambda: not seen.firing("ReadModelStale") | seen.firing("ProcessAway"),
+                120,
+                lambda: f"{seen.firing('ReadModelStale')} {seen.query('lockstep:lag_seconds > 1')} {worker.tail()}",
+            )
             wait_for("lag is small again", lambda: (seen.value("max(lockstep:lag_seconds)") or 9) < 2, 30)
 
 
