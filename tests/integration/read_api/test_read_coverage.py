@@ -31,6 +31,7 @@ def test_a_broken_staleness_is_said_in_the_reply_and_of_every_read_model(place: 
                     "declared_staleness_seconds": 5,
                     "covered_lsn": f"0/{100 + age:X}",
                     "stale": stale,
+                    "dead_letters": 0,
                 }
                 assert found["by_number"]["declared_staleness_seconds"] is None
                 assert found["by_number"]["stale"] is False
