@@ -67,7 +67,9 @@ async def _pages(settings: Settings) -> dict[str, float]:
     await service.start()
     try:
         await asyncio.wait_for(service.store.connected(), _CONNECT_S)
-        feed = service.feeds[HOME_TIMELINE.name]
+        await service.live.known()
+        feed = service.readers[HOME_TIMELINE.name].stored.feed
+        assert feed is not None
         statement = service.readers[HOME_TIMELINE.name].statement(Shape())
         transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://bench") as client:
