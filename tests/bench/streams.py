@@ -18,13 +18,14 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import httpx
 import psycopg
 
 from command_api.process.settings import Settings
 from projector.cassandra.session import close, connect
 from tests.bench.path import prepared
 from tests.e2e.events import Listener
-from tests.e2e.pipeline import Process, listening
+from tests.e2e.pipeline import Process, listening, wait_for
 
 IDLE = 2_000
 _CHANGES = 150  # of each kind
@@ -49,8 +50,10 @@ def measure(settings: Settings) -> dict[str, float]:
             statement = session.prepare(
                 f'select name from "{pipeline.settings.cassandra.keyspace}".user_profile where user_id = ?'
             )
-            listener = Listener(url, f"/read/user_profile/{_USER}", lambda row: row["user_id"])
-            assert listener.opened.wait(_DEADLINE_S)
+            path = f"/read/user_profile/{_USER}"
+            wait_for("it reads", lambda: httpx.get(f"{url}{path}", trust_env=False).is_success, _DEADLINE_S)
+            listener = Listener(url, path, lambda row: row["user_id"])
+            assert listener.opened.wait(_DEADLINE_S), listener.error
 
             def streamed() -> str:
                 return str(next(iter(listener.rows.values()), {}).get("name"))
