@@ -21,6 +21,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
+import psycopg
+
 from command_api.process.consistency import ConsistencyToken, merged
 
 
@@ -37,6 +39,19 @@ class Board:
         self.sent = dict.fromkeys(registers, 0)
         self.told: dict[int, tuple[ConsistencyToken, dict[UUID, int]]] = {}
         self.stop = threading.Event()
+
+
+def new_board(conninfo: str, number: int, rng: Random) -> Board:
+    """So many registers, each a user and a post of the user's, as rows in Postgres."""
+    registers = [UUID(int=rng.getrandbits(128)) for _ in range(number)]
+    posts = {register: uuid4() for register in registers}
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        for register, post in posts.items():
+            connection.execute("insert into users (user_id, name) values (%s, 'v0')", (register,))
+            connection.execute("insert into posts (post_id, author_id, body) values (%s, %s, 'x')", (post, register))
+        row = connection.execute("select pg_current_wal_flush_lsn()::text").fetchone()
+    assert row is not None
+    return Board(registers, posts, ConsistencyToken.parse(row[0]))
 
 
 class Client(threading.Thread):

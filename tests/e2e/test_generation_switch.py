@@ -10,19 +10,16 @@ import secrets
 import time
 from collections import Counter
 from random import Random
-from uuid import UUID, uuid4
 
 import httpx
-import psycopg
 import pytest
 from cassandra.cluster import Session
 
-from command_api.process.consistency import ConsistencyToken
 from projections.generations import State
 from tests.e2e.evolved import NAMES
 from tests.e2e.generations import Registers, building, refused, run
 from tests.e2e.pipeline import Pipeline, listening, wait_for
-from tests.e2e.registers import Board, Client
+from tests.e2e.registers import Board, Client, new_board
 
 CLIENTS, REGISTERS = 6, 2
 OPERATIONS = 250
@@ -48,7 +45,7 @@ def test_readers_see_no_gap_and_nothing_older_through_switches_there_and_back(
         worker = pipeline.start("projector")
         before = pipeline.start("read-api", log="read-api-before")
         after = pipeline.start("read-api", log="read-api-after", settings=evolved)
-        board = _board(pipeline, Random(seed))
+        board = new_board(pipeline.settings.postgres.admin.get_secret_value(), CLIENTS * REGISTERS, Random(seed))
         urls = {"before": listening(before, START_S), "after": listening(after, START_S)}
         clients = [
             Client(
@@ -117,18 +114,6 @@ def _switch(pipeline: Pipeline, registers: Registers, number: int) -> None:
     for name in NAMES:
         run(pipeline, "switch", name, str(number))
     assert registers.live(*NAMES) == [number] * len(NAMES)
-
-
-def _board(pipeline: Pipeline, rng: Random) -> Board:
-    registers = [UUID(int=rng.getrandbits(128)) for _ in range(CLIENTS * REGISTERS)]
-    posts = {register: uuid4() for register in registers}
-    with psycopg.connect(pipeline.settings.postgres.admin.get_secret_value(), autocommit=True) as connection:
-        for register, post in posts.items():
-            connection.execute("insert into users (user_id, name) values (%s, 'v0')", (register,))
-            connection.execute("insert into posts (post_id, author_id, body) values (%s, %s, 'x')", (post, register))
-        row = connection.execute("select pg_current_wal_flush_lsn()::text").fetchone()
-    assert row is not None
-    return Board(registers, posts, ConsistencyToken.parse(row[0]))
 
 
 def _sources(urls: dict[str, str], board: Board) -> dict[str, str]:

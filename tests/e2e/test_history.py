@@ -7,17 +7,14 @@ import signal
 import time
 from collections import Counter
 from random import Random
-from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 from cassandra.cluster import Session
 
-from command_api.process.consistency import ConsistencyToken
 from tests.conftest import Stack
 from tests.e2e.own_servers import killed, paused
 from tests.e2e.pipeline import Pipeline, Process, listening, wait_for
-from tests.e2e.registers import Board, Client
+from tests.e2e.registers import Client, new_board
 
 pytestmark = [
     pytest.mark.alone,
@@ -63,7 +60,7 @@ def test_no_reply_is_older_than_its_token_or_than_what_was_shown(pipeline: Pipel
     with pipeline.running("relay", "command-api") as (_, commander):
         worker = pipeline.start("projector")
         readers = [pipeline.start("read-api", log=f"read-api-{number}") for number in range(2)]
-        board = _board(pipeline, rng)
+        board = new_board(pipeline.settings.postgres.admin.get_secret_value(), CLIENTS * REGISTERS, rng)
         urls = [listening(reader, START_S) for reader in readers]
         clients = [
             Client(
@@ -104,18 +101,6 @@ def test_no_reply_is_older_than_its_token_or_than_what_was_shown(pipeline: Pipel
     assert done["read from read-model"] >= FROM_READ_MODEL, story
     assert done["read from postgres"] > 20, story  # a read model that is behind was never waited for in vain
     assert done["told"] > 100, story
-
-
-def _board(pipeline: Pipeline, rng: Random) -> Board:
-    registers = [UUID(int=rng.getrandbits(128)) for _ in range(CLIENTS * REGISTERS)]
-    posts = {register: uuid4() for register in registers}
-    with psycopg.connect(pipeline.settings.postgres.admin.get_secret_value(), autocommit=True) as connection:
-        for register, post in posts.items():
-            connection.execute("insert into users (user_id, name) values (%s, 'v0')", (register,))
-            connection.execute("insert into posts (post_id, author_id, body) values (%s, %s, 'x')", (post, register))
-        row = connection.execute("select pg_current_wal_flush_lsn()::text").fetchone()
-    assert row is not None
-    return Board(registers, posts, ConsistencyToken.parse(row[0]))
 
 
 def _suffer(fault: str, pipeline: Pipeline, worker: Process, stack: Stack) -> Process:
