@@ -159,6 +159,15 @@ class Catalog:
             retained=retained,
         )
 
+    def flushed(self) -> tuple[int, int]:
+        """What is flushed, LSN in bytes, and the server's time before that was asked, microseconds since 1970."""
+        (found,) = self.rows(
+            "select (extract(epoch from t) * 1000000)::bigint, (pg_current_wal_flush_lsn() - '0/0')::bigint"
+            " from (select clock_timestamp() as t offset 0) now"
+        )
+        at, lsn = found
+        return int(lsn), int(at)
+
     def has_publication(self, name: str) -> bool:
         """Whether the publication is there."""
         return bool(self.rows("select 1 from pg_publication where pubname = %s", name))

@@ -2,8 +2,9 @@
 
 A stock connector's heartbeats carry no position, so on a database where nothing published happens no read model would
 cover a token, and the slot would pin WAL. This process says so in the stream itself: when WAL was written since it last
-spoke, it commits a message (`envelope.HEARTBEAT_PREFIX`), whose END then carries a position above all of it. Its content
-is the server's history, which a connector's records lack: the log's end tells whoever goes on whether it is his.
+spoke, it commits a message (`envelope.HEARTBEAT_PREFIX`), whose END then carries a position above all of it; and where
+nothing is written, one a second says up to when. Its content is the server's history, which a connector's records lack:
+the log's end tells whoever goes on whether it is his.
 
 It also looks after what a stock connector passes over in silence: before it begins, that slot, log and server belong
 together (`continuity`), and from then on that the slot is there and whole; a connector makes a missing slot anew and
@@ -29,6 +30,7 @@ from command_api.relay.replication import ReplicationConnection
 from command_api.relay.tail import read_tail
 
 PACE_S: Final = 0.1  # a message is a commit of its own, which the relay's heartbeats are not
+IDLE_S: Final = 1.0  # between two where nothing else is written
 LOOK_S: Final = 3.0  # between two looks at the slot
 
 _log = get_logger(__name__)
@@ -65,11 +67,11 @@ def _beat(settings: Settings, stop: threading.Event, pace_s: float, look_s: floa
         tail = read_tail(settings.kafka, at_least=slot.confirmed if slot is not None else 0)
         position = continuity.check(slot_name=name, slot=slot, tail=tail, identity=identity)
         _log.info("heartbeats", slot=name, position=str(position), history=identity.text)
-        said, looked = 0, time.monotonic()
+        said, spoken, looked = 0, 0.0, time.monotonic()
         while not stop.wait(pace_s):
-            if _flushed(catalog) > said:
+            if catalog.flushed()[0] > said or time.monotonic() - spoken > IDLE_S:
                 _say(catalog, identity.text)
-                said = _flushed(catalog)
+                said, spoken = catalog.flushed()[0], time.monotonic()
             if time.monotonic() - looked > look_s:
                 looked = time.monotonic()
                 slot = catalog.slot(name)
@@ -79,11 +81,6 @@ def _beat(settings: Settings, stop: threading.Event, pace_s: float, look_s: floa
                         f" a connector would go on behind a gap",
                         hint=f"Stop the connector. {continuity.NEW_HISTORY}",
                     )
-
-
-def _flushed(catalog: Catalog) -> int:
-    ((lsn,),) = catalog.rows("select (pg_current_wal_flush_lsn() - '0/0')::bigint")
-    return int(lsn)
 
 
 def _say(catalog: Catalog, history: str) -> None:

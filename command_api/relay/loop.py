@@ -41,7 +41,7 @@ _log = get_logger(__name__)
 _FRAMES_A_TURN: Final = 2_000
 _CONFIRM_S: Final = 0.1  # a moved position is told to Postgres at most this often
 _STATUS_S: Final = 5.0  # and something is said this often, well below wal_sender_timeout's usual 60 s
-_IDLE_S: Final = 1.0
+_IDLE_S: Final = 0.25
 _PACE_S: Final = 0.001  # between turns while changes keep coming: a turn costs as much as several changes
 _HEALTHY_S: Final = 30.0  # a session that lived this long resets the wait before the next
 _FLUSH_S: Final = 10.0
@@ -60,6 +60,7 @@ class Session:
         self._heartbeat_key = envelope.heartbeat_key(settings.relay.database_name)
         self._last_heartbeat = 0.0
         self._heartbeat_at = 0  # the last heartbeat's LSN: the next one waits for its acknowledgement
+        self._covered_at = 0  # microseconds: what the log's end is known to hold all commits of
         self._told = 0
         self._heard = 0
 
@@ -105,6 +106,7 @@ class Session:
         position = continuity.check(slot_name=relay.slot, slot=slot, tail=tail, identity=identity)
         self._told = slot.confirmed if slot else 0
         self._heard = position
+        self._covered_at = min(tail.at, time.time_ns() // 1000)  # whoever wrote it
         if tail.unfinished:
             _log.info("the log ends in an unfinished transaction, which is sent again", records=tail.unfinished)
         return position
@@ -144,7 +146,7 @@ class Session:
                     self._keepalive(frame, connection, publisher)
             moved = publisher.service()
             if not transactions.inside:
-                self._beat(publisher, identity)
+                self._beat(publisher, transactions.committed_at, identity)
             self._confirm(connection, publisher)
             self._count(publisher, transactions)
             if frames == _FRAMES_A_TURN:
@@ -169,15 +171,25 @@ class Session:
             connection.send_status(publisher.confirmed)
             self._told = publisher.confirmed
 
-    def _beat(self, publisher: Publisher, identity: Identity) -> None:
-        """Publish how far the stream has come when no transaction says it: at once, then at the set pace."""
-        if self._heard <= publisher.published or publisher.confirmed < self._heartbeat_at:
+    def _beat(self, publisher: Publisher, committed_at: int, identity: Identity) -> None:
+        """Publish how far the stream has come when no transaction says it: at once, then at the set pace.
+
+        Where nothing is written the position stays, and what passes is time: the same position again, with a later one.
+        While Postgres had flushed more than the stream has brought when it was last asked, the time stays the one up to which
+        the log is known to hold all commits.
+        """
+        flushed, at = self._state.flushed
+        whole = flushed <= self._heard
+        if self._heard <= publisher.published and not (whole and at > max(self._covered_at, committed_at)):
             return
         now = time.monotonic()
-        if now - self._last_heartbeat < self._heartbeat_s:
+        if publisher.confirmed < self._heartbeat_at or now - self._last_heartbeat < self._heartbeat_s:
             return
+        if whole and self._heard > publisher.published:
+            at = time.time_ns() // 1000
+        self._covered_at = max(self._covered_at, committed_at, at if whole else 0)
         self._last_heartbeat, self._heartbeat_at = now, self._heard
-        publisher.publish(self._heartbeat_key, envelope.heartbeat(self._heard, time.time_ns() // 1000, identity.text))
+        publisher.publish(self._heartbeat_key, envelope.heartbeat(self._heard, self._covered_at, identity.text))
         publisher.mark(self._heard)
         self._state.heartbeats += 1
 

@@ -1,7 +1,7 @@
 """What ``/metrics`` and ``/readyz`` say. The loop only adds to plain numbers; everything else happens when scraped.
 
-`SlotSampler` asks Postgres every few seconds what the slot retains, on its own thread and connection, so that the
-figure stays true while the loop waits for Kafka.
+`SlotSampler` asks Postgres twice a second what the slot retains and what is flushed, on its own thread and connection, so
+that the figures stay true while the loop waits for Kafka, and the loop waits for nobody.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from command_api.process.probes import Probes
 from command_api.relay.catalog import Catalog
 from command_api.relay.errors import RelayError
 
-SAMPLE_S: Final = 3.0
+SAMPLE_S: Final = 0.5
 STUCK_S: Final = 5.0  # without a turn of the loop, or an acknowledgement of Kafka that is due
 
 
@@ -30,6 +30,7 @@ class RelayState:
     """What the loop has done so far. LSNs in bytes, times in seconds since 1970; `behind_since` is 0 when caught up.
 
     turned_at, waiting_since, asked_at: on the monotonic clock; the last is of a request to Postgres without a sign since.
+    flushed: an LSN that Postgres had flushed, and when, microseconds since 1970: whatever committed by then ends at or below it.
     """
 
     received: int = 0
@@ -50,6 +51,7 @@ class RelayState:
     turned_at: float = 0.0
     waiting_since: float = 0.0
     asked_at: float = 0.0
+    flushed: tuple[int, int] = (0, 0)
 
     def turned(self, confirmed: int, outstanding: int) -> None:
         """A turn of the loop: what Kafka has acknowledged, and how many records it has not."""
@@ -125,7 +127,7 @@ def served(state: RelayState, host: str, port: int) -> Probes:
 
 
 class SlotSampler:
-    """Keeps `state.slot_retained` true; a database that is away is the loop's to report."""
+    """Keeps `state.slot_retained` and `state.flushed` true; a database that is away is the loop's to report."""
 
     def __init__(self, state: RelayState, conninfo: str, slot: str) -> None:
         self._state, self._conninfo, self._slot = state, conninfo, slot
@@ -140,6 +142,7 @@ class SlotSampler:
                     while True:
                         slot = catalog.slot(self._slot)
                         self._state.slot_retained = slot.retained if slot else 0
+                        self._state.flushed = catalog.flushed()
                         if self._stop.wait(SAMPLE_S):
                             return
             except RelayError:

@@ -41,12 +41,14 @@ class Tail:
     """The log's end. position: None when no END or heartbeat is in it. records: offsets low..high that it holds.
 
     history: as `Identity.text`, None when nothing near the end names it. unfinished: records after the position.
+    at: of the record that the position is of, microseconds since 1970.
     """
 
     position: Lsn | None = None
     history: str | None = None
     records: int = 0
     unfinished: int = 0
+    at: int = 0
 
 
 def read_tail(settings: Kafka, at_least: int = 0) -> Tail:
@@ -74,7 +76,9 @@ def read_tail(settings: Kafka, at_least: int = 0) -> Tail:
                 named = history(record) or named
                 lsn = position(record)
                 if lsn is not None and (found.position is None or lsn >= found.position):
-                    found = Tail(position=lsn, history=record.history, records=high - low, unfinished=high - offset - 1)
+                    at = record.ts_us if record.ts_us is not None else record.ts_ms * 1_000
+                    unfinished = high - offset - 1
+                    found = Tail(position=lsn, history=record.history, records=high - low, unfinished=unfinished, at=at)
             end, window = start, window * _GROWTH
         return replace(found, history=found.history or named)
 

@@ -45,6 +45,7 @@ class Assembler:
 
     def __init__(self, lsn: int, *, from_start: bool = True, skipped: Container[int] = ()) -> None:
         self._lsn = lsn
+        self._at = 0  # microseconds: the time of what was handed on last
         self._skipped = skipped
         self._open: dict[str, _Open] = {}
         self._last_id: str | None = None  # the last change's transaction id, and what it belongs to
@@ -146,7 +147,8 @@ class Assembler:
         self._lsn = lsn
         self._drop_passed()
         next_offset = self._next_offset(offset)
-        return Transaction(lsn, _micros(record), transaction.changes, next_offset, snapshot=name == end_id)
+        self._at = _micros(record)
+        return Transaction(lsn, self._at, transaction.changes, next_offset, snapshot=name == end_id)
 
     def _drop_passed(self) -> None:
         """Unfinished transactions that can't be handed on any more must not hold back the offset to read on from.
@@ -165,12 +167,13 @@ class Assembler:
         lsn = record.lsn or 0
         if not 0 <= lsn <= _MOST_LSN:
             raise LogRecordError(f"a heartbeat whose lsn {_shown(lsn)} is none")
-        if lsn <= self._lsn or self.waiting_for_snapshot:
-            return None
+        at = _micros(record)
+        if self.waiting_for_snapshot or lsn < self._lsn or (lsn == self._lsn and at <= self._at):
+            return None  # the same position at a later time says that nothing was committed until then
         self._check_gap(lsn + 1, offset)
-        self._lsn = lsn
+        self._lsn, self._at = lsn, at
         self._drop_passed()
-        return Heartbeat(lsn, _micros(record), self._next_offset(offset))
+        return Heartbeat(lsn, at, self._next_offset(offset))
 
     def _check_gap(self, lsn: int, offset: int) -> None:
         if self._gap is None:

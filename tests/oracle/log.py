@@ -72,14 +72,10 @@ def encoded(commit: Commit) -> Iterable[tuple[bytes | None, bytes]]:
     yield _json({"id": identifier}), _json({**end, "history": HISTORY})
 
 
-def heartbeat(lsn: int) -> Entry:
-    """The stream's position while nothing happens."""
-    value = {
-        "ts_ms": 1_700_000_000_000 + lsn,
-        "ts_us": (1_700_000_000_000 + lsn) * 1000,
-        "lsn": lsn,
-        "history": HISTORY,
-    }
+def heartbeat(lsn: int, at: int | None = None) -> Entry:
+    """The stream's position while nothing happens. at: microseconds, otherwise one that grows with the position."""
+    at = (1_700_000_000_000 + lsn) * 1000 if at is None else at
+    value = {"ts_ms": at // 1000, "ts_us": at, "lsn": lsn, "history": HISTORY}
     return Entry(_json({"serverName": "lockstep"}), _json(value), None, False)
 
 

@@ -72,6 +72,11 @@ def test_position_and_heartbeats_below_are_passed_over() -> None:
     ]
 
 
+def test_the_same_position_is_handed_on_again_with_a_later_time_only() -> None:
+    log = [heartbeat(5, at) for at in (30, 30, 20, 40)]
+    assert taken([entry.value for entry in log], lsn=5) == [Heartbeat(5, 30, 1), Heartbeat(5, 40, 4)]
+
+
 @pytest.mark.parametrize(
     "value",
     [
