@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test test-containers bench check lock clean
+.PHONY: help demo up down status test test-containers containers bench check lock clean
 ARGS ?=
 WORKERS ?= 2
 # What make test-containers runs: the tests in which servers and processes meet. The others of tests/e2e are about one process,
@@ -41,6 +41,9 @@ test: check ## check, then every test on real servers of its own
 # Containers are begun by the first test that asks for servers: its own time-out must not count that.
 test-containers: $(MADE) ## the whole path's tests on PostgreSQL, Kafka and Cassandra in containers (deploy/README.md); TESTS chooses
 	@LOCKSTEP_TEST_SERVERS=containers $(BIN)/python -m pytest -o timeout_func_only=true $(TESTS) $(ARGS)
+
+containers: $(MADE) ## prove them from nothing, with an engine of its own where there is none: a handful of those tests, compose, the demonstration
+	@bash .ci/containers
 
 bench: $(MADE) ## measure, print a table, write .local/bench.json
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -48,10 +49,17 @@ def stand_ins(console: Console) -> None:
         java_server("cassandra")(context)
         (context / "java.options").write_text(opened_packages(), encoding="utf-8")
 
-    _build(images.PYTHON.stand_in, "python", _nothing, console)
-    _build(images.POSTGRES.stand_in, "postgres", _postgres, console)
-    _build(images.KAFKA.stand_in, "kafka", java_server("kafka"), console)
-    _build(images.CASSANDRA.stand_in, "cassandra", cassandra_server, console)
+    contexts = {
+        images.CASSANDRA: ("cassandra", cassandra_server),  # the largest first
+        images.KAFKA: ("kafka", java_server("kafka")),
+        images.POSTGRES: ("postgres", _postgres),
+        images.PYTHON: ("python", _nothing),
+    }
+    # Most of a build is the engine's waiting for the disk.
+    with ThreadPoolExecutor(max_workers=len(contexts)) as pool:
+        built = [pool.submit(_build, image.stand_in, *of, console) for image, of in contexts.items()]
+    for each in built:
+        each.result()
 
 
 def project(console: Console) -> str:
