@@ -1,4 +1,4 @@
-"""The end of a generation: marked as dropped in the registry, then its tables, types and position go.
+"""The end of a generation: marked as dropped in the registry, then its tables and types go, its marks and its positions.
 
 Promised: the live generation is never dropped, also when somebody switches to another one meanwhile: both are conditional writes of one
 partition. A drop that is killed is finished by the same command. Whoever reads a generation that was live until just now has
@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from cassandra import DriverException
 from cassandra.cluster import NoHostAvailable, Session
 
+from projections.added_columns import is_of
 from projections.cassandra_table import POSITIONS
+from projections.dead_letters import COLUMN, DEAD_LETTERS
 from projections.generations import Generation, State
 from projector.cassandra.progress import Position
 from projector.generations.errors import NotReadyError, RegistryError
@@ -79,22 +81,35 @@ def _settle(switched_at: int) -> None:
 
 
 def _forget(session: Session, table: str, keyspace: str, projection: str) -> None:
-    where = "WHERE projection = %s AND read_model = %s"
-    positions = f'"{keyspace}"."{POSITIONS}"'
+    """Delete the marks of a table's dead letters, then its position and those of its added columns."""
+    marks, positions = f'"{keyspace}"."{DEAD_LETTERS}"', f'"{keyspace}"."{POSITIONS}"'
+    # What workers write carries a time far above any clock's: only that one deletes it.
     try:
+        where, of_table = "WHERE projection = %s AND read_model = %s", (projection, table)
+        newest = session.execute(
+            f"SELECT max(writetime(lsn)) FROM {marks} {where}", of_table, timeout=_TIMEOUT_S
+        ).one()[0]
+        if newest is not None:
+            session.execute(f"DELETE FROM {marks} USING TIMESTAMP {int(newest)} {where}", of_table, timeout=_TIMEOUT_S)
         rows = session.execute(
-            f"SELECT shard, writetime(lsn) AS written FROM {positions} {where}", (projection, table), timeout=_TIMEOUT_S
+            f"SELECT read_model, shard, writetime(lsn) AS moved, writetime({COLUMN}) AS counted FROM {positions}"
+            " WHERE projection = %s",
+            (projection,),
+            timeout=_TIMEOUT_S,
         )
         for row in rows:
-            # A position's own time is far above any clock's: only that one deletes it.
-            stamp = f"USING TIMESTAMP {int(row.written)} " if row.written is not None else ""
-            session.execute(
-                f"DELETE FROM {positions} {stamp}{where} AND shard = %s",
-                (projection, table, row.shard),
-                timeout=_TIMEOUT_S,
-            )
+            if is_of(row.read_model, table):
+                written = max(row.moved or 0, row.counted or 0)
+                stamp = f"USING TIMESTAMP {int(written)} " if written else ""
+                session.execute(
+                    f"DELETE FROM {positions} {stamp}{where} AND shard = %s",
+                    (projection, row.read_model, row.shard),
+                    timeout=_TIMEOUT_S,
+                )
     except (DriverException, NoHostAvailable) as error:
-        raise RegistryError(f"the position of {table} can't be deleted ({error}): repeat the command") from error
+        raise RegistryError(
+            f"the marks and positions of {table} can't be deleted ({error}): repeat the command"
+        ) from error
 
 
 def _run(session: Session, statement: str) -> None:
