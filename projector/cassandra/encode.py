@@ -6,7 +6,8 @@ another form. Not promised: that Cassandra takes the row (its size limits are se
 
 Speed is why this is generated code: one loop a table, with each column's conversion written out and the fixed-width
 columns between two texts packed by one struct (about 1,000,000 rows/s at three integers and three texts, half of that with
-two uuids; a struct cached per signature of lengths is 20 % faster and would grow with the data).
+two uuids; a struct cached per signature of lengths is 20 % faster and would grow with the data). Rows of which many differ
+in their partition alone, as a post's copies do, are encoded by another loop, which makes the rest of each once.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ KEY_BYTES = 65_535
 
 _CELL_BYTES = 20  # beside its value, what the server's batch size counts for a cell and for a row's liveness
 _POSTGRES_DAYS = (-2_440_588, 2_145_042_906)  # 4713 BC to 5874897 AD
+_SAMPLE = 32  # rows that are compared to see whether many share all but their partition
 _INFINITE_DAYS = (-(1 << 31), (1 << 31) - 1)  # the ends of CQL's date, which the read API prints as infinity
 _DAY_MICROSECONDS = 86_400_000_000
 
@@ -44,17 +46,27 @@ class RowEncoder:
         columns = tuple(table.columns.items())
         keys = len(table.key)
         self._rows = _compile(columns, table)
+        self._width = len(table.partition_key)
+        # 0.0 and -0.0 are equal and have different bytes.
+        shares = self._width < len(columns) and all(kind.kind is not Kind.FLOAT for _, kind in columns)
+        self._copies = _compile(columns, table, own=self._width) if shares else None
         self._keys = _compile(columns[:keys], table)
         self.row_overhead = max(0, _CELL_BYTES * (len(columns) - keys + 1) - 4 * len(columns))
         self.key_overhead = _CELL_BYTES
 
     def bind(self, statement_id: bytes, rows: Sequence[Row]) -> list[bytes]:
         """One entry a row, for the INSERT prepared as `statement_id`; raises ValueError if any can't be encoded."""
-        return _run(self._rows, statement_id, len(self.table.columns), rows)
+        encode = self._copies if self._copies is not None and self._are_copies(rows) else self._rows
+        return _run(encode, statement_id, len(self.table.columns), rows)
 
     def bind_keys(self, statement_id: bytes, keys: Sequence[Row]) -> list[bytes]:
         """One entry a key, for the DELETE prepared as `statement_id`; raises ValueError if any can't be encoded."""
         return _run(self._keys, statement_id, len(self.table.key), keys)
+
+    def _are_copies(self, rows: Sequence[Row]) -> bool:
+        """Whether most rows have another's values in all columns but the partition key's, by a sample of them."""
+        sample = rows[:: len(rows) // _SAMPLE] if len(rows) >= 2 * _SAMPLE else ()
+        return 2 * len({row[self._width :] for row in sample}) < len(sample)
 
     def refusals(self, rows: Sequence[Row], *, keys_only: bool = False) -> list[tuple[int, RefusedRow]]:
         """The rows that can't be encoded, by index, each with the column and the reason."""
@@ -145,8 +157,11 @@ _VARIABLE: dict[Kind, str] = {
 _WIDTH = {"B": 1, "h": 2, "i": 4, "I": 4, "q": 8, "d": 8, "16s": 16}
 
 
-def _compile(columns: Sequence[tuple[str, ValueType]], table: CassandraTable | None) -> _Encode:
-    """The loop over rows for these columns; `table` adds the checks of its key."""
+def _compile(columns: Sequence[tuple[str, ValueType]], table: CassandraTable | None, own: int = 0) -> _Encode:
+    """The loop over rows for these columns; `table` adds the checks of its key.
+
+    own: when it is above 0, what follows so many columns is encoded once for all rows of a call that are equal there.
+    """
     scope: dict[str, Any] = {name: globals()[name] for name in _CONVERTERS}
     names = [f"c{index}" for index in range(len(columns))]
     body: list[str] = []
@@ -162,7 +177,13 @@ def _compile(columns: Sequence[tuple[str, ValueType]], table: CassandraTable | N
             pieces.append(f"{packer}({', '.join(values)})")
             codes, values = "", []
 
-    for c, (name, kind) in zip(names, columns, strict=True):
+    checks = _key_checks(table) if table is not None else ([], [])
+    lines: list[str] = []
+    for at, (c, (name, kind)) in enumerate(zip(names, columns, strict=True)):
+        if own and at == own:
+            pack()
+            lines += [*body, *checks[0], f"own = {' + '.join(pieces)}"]
+            body, pieces = [], []
         code, expression = _conversion(kind)
         if kind.kind is Kind.DOCUMENT:
             scope[f"d{c}"] = _document(kind.fields)
@@ -189,24 +210,32 @@ def _compile(columns: Sequence[tuple[str, ValueType]], table: CassandraTable | N
             pieces.append(f"(NULL if {c} is None else {packer}({_WIDTH[code]}, {expression.format(c)}))")
     pack()
     scope["NULL"] = b"\xff\xff\xff\xff"
-    if table is not None:
-        body += _key_checks(table)
-    source = "def encode(head, rows):\n    out = []\n    append = out.append\n"
-    source += f"    for {', '.join(names)}, in rows:\n"
-    source += "".join(f"        {line}\n" for line in body)
-    source += f"        append({' + '.join(pieces)})\n    return out\n"
+    entry = " + ".join(pieces)
+    if own:
+        lines = ["for row in rows:", f"    {', '.join(names[:own])}, = row[:{own}]", *(f"    {line}" for line in lines)]
+        lines += [f"    rest = row[{own}:]", "    tail = known(rest)", "    if tail is None:"]
+        body = [f"{', '.join(names[own:])}, = rest", *body, *checks[1], f"tail = tails[rest] = {entry}"]
+        lines += [*(f"        {line}" for line in body), "    append(own + tail)"]
+    else:
+        body += [*checks[0], *checks[1], f"append({entry})"]
+        lines = [f"for {', '.join(names)}, in rows:", *(f"    {line}" for line in body)]
+    lines = ["out, tails = [], {}", "append, known = out.append, tails.get", *lines, "return out"]
+    source = "\n    ".join(["def encode(head, rows):", *lines])
     exec(source, scope)  # noqa: S102 (made of literals of this module and numbered names, never of data)
     encode: _Encode = scope["encode"]
     return encode
 
 
-def _key_checks(table: CassandraTable) -> list[str]:
-    """Refuse the keys that Cassandra refuses: an empty partition key, and key parts longer than it can index."""
-    lines = []
+def _key_checks(table: CassandraTable) -> tuple[list[str], list[str]]:
+    """Refuse the keys that Cassandra refuses, an empty partition key, and key parts longer than it can index.
+
+    Lines about the partition key, and lines about the clustering columns.
+    """
+    checks: tuple[list[str], list[str]] = ([], [])
     variable = [f"nc{i}" for i, name in enumerate(table.key) if _conversion(table.columns[name])[0] is None]
     single = len(table.partition_key) == 1 and "nc0" in variable
     if single:
-        lines.append("if nc0 == 0: raise ValueError('an empty value can not be the whole partition key')")
+        checks[0].append("if nc0 == 0: raise ValueError('an empty value can not be the whole partition key')")
     for part, first, last in (
         ("partition key", 0, len(table.partition_key)),
         ("clustering key", len(table.partition_key), len(table.key)),
@@ -217,8 +246,9 @@ def _key_checks(table: CassandraTable) -> list[str]:
         spent += 3 * (last - first) if first == 0 and not single else 0
         if lengths:
             total = " + ".join(lengths)
+            lines = checks[first > 0]
             lines.append(f"if {total} > {KEY_BYTES - spent}: raise ValueError('{part} is over {KEY_BYTES} bytes')")
-    return lines
+    return checks
 
 
 def _conversion(kind: ValueType) -> tuple[str | None, str]:

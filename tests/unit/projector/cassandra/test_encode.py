@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cassandra.cqltypes import lookup_casstype
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projections.cassandra_table import CassandraTable
@@ -140,6 +140,49 @@ def test_rows_of_every_kind_side_by_side_with_nulls(rows: list[tuple[Any, ...]])
             for kind, value in zip(columns.values(), row, strict=True)
         ]
         assert found == alone
+
+
+@pytest.mark.parametrize("partition", [("id",), ("id", "at"), ("name",), ("name", "id")])
+@settings(max_examples=25)
+@given(tails=st.lists(st.tuples(*[st.none() | strategy for _, strategy in KINDS.values()]), min_size=1, max_size=3))
+def test_rows_that_differ_in_their_partition_are_encoded_as_if_alone(
+    partition: tuple[str, ...], tails: list[tuple[Any, ...]]
+) -> None:
+    rest = {f"c{i}": kind for i, (kind, _) in enumerate(KINDS.values())}
+    keys = {"id": BIGINT, "at": BIGINT, "name": TEXT}
+    own = {name: keys[name] for name in partition}
+    clustering = tuple(name for name in keys if name not in own)
+    encoder = RowEncoder(table(own | {name: keys[name] for name in clustering} | rest, partition, clustering))
+    rows = [(*key_values(partition, n), *key_values(clustering, 1), *tail) for n in range(90) for tail in tails]
+    alone = [entry for row in rows for entry in encoder.bind(b"id", [row])]
+    assert encoder.bind(b"id", rows) == alone
+
+
+def key_values(names: tuple[str, ...], number: int) -> list[Any]:
+    return [f"reader {number}" if name == "name" else number for name in names]
+
+
+def test_equal_floats_of_different_bytes_stay_apart() -> None:
+    encoder = RowEncoder(table({"id": BIGINT, "v": ValueType(kind=Kind.FLOAT)}))
+    entries = encoder.bind(b"id", [(n, 0.0 if n else -0.0) for n in range(90)])
+    assert [values(entry)[1] for entry in entries[:2]] == [struct.pack(">d", -0.0), struct.pack(">d", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("key", "at", "reason"),
+    [
+        ("", "b", "whole partition key"),
+        ("x" * (KEY_BYTES + 1), "b", "partition key is over"),
+        ("a", "x" * (KEY_BYTES + 1), "clustering key is over"),
+        (None, "b", "null"),
+        ("a", None, "null"),
+    ],
+)
+def test_one_copy_of_many_whose_key_can_not_be_held_is_refused(key: Any, at: Any, reason: str) -> None:
+    encoder = RowEncoder(table({"id": TEXT, "at": TEXT, "v": TEXT}, ("id",), ("at",)))
+    rows = [*((f"reader {n}", "b", "v") for n in range(90)), (key, at, "v")]
+    with pytest.raises(ValueError, match=reason):
+        encoder.bind(b"id", rows)
 
 
 def test_keys_are_encoded_in_the_order_of_the_key() -> None:
