@@ -12,7 +12,8 @@ BEGIN:     key    {"id": "<xid>:<lsn>"}   value {"status": "BEGIN", "id", "event
                   "data_collections": null, "ts_ms", "ts_us"}
 END:       key    {"id"}                  value {"status": "END", "id": "<xid>:<end lsn>", "event_count": n,
                   "data_collections": [{"data_collection": "<schema>.<table>", "event_count": m}, …], "ts_ms", "ts_us",
-                  "history": "<system identifier>/<timeline>"}
+                  "history": "<system identifier>/<timeline>",
+                  "columns": {"<schema>.<table>": {"<column>": number, …}, …}}
 A message: key    {"prefix": "lockstep.…"}
            value  {"op": "m", "ts_ms", "source": {… "schema": "", "table": ""}, "transaction": {… as of a change},
                   "message": {"prefix", "content": "<base64>"}}
@@ -35,6 +36,9 @@ Rules that a reader may rely on:
 - ``history`` names the server and timeline whose LSN the record carries, so whoever goes on from a position knows which
   history it belongs to. END of a stock Debezium lacks it; beside one, messages with `HEARTBEAT_PREFIX` have it as their
   content. What else differs is in deploy/debezium/README.md.
+- ``columns`` has each column's number in Postgres's catalog (``attnum``), of the tables that have changes and, in a snapshot's END,
+  of all that are read; it is of when the relay looked, then or later. A name with another number is another column than it was:
+  dropped and added again, or renamed, both of which give rows other values without a record. A stock Debezium's END lacks it.
 - How each type's values are written is the table in `command_api.relay.encodings`. What a reader has to know of the
   column to invert it: a ``time(p)`` or ``timestamp(p)`` is milliseconds if its declared precision p <= 3, else
   microseconds (no precision is 6); a ``timestamptz(p)`` is ISO 8601 text in UTC ending in ``Z`` with exactly p digits
@@ -51,7 +55,7 @@ position, takes a transaction when its END is there with its count, and drops an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -112,6 +116,7 @@ class Record(msgspec.Struct, gc=False):
     ts_ms: int = 0
     ts_us: int | None = None
     history: str | None = None
+    columns: msgspec.Raw = msgspec.Raw(b"")
 
 
 _decode = msgspec.json.Decoder(Record).decode
@@ -160,13 +165,26 @@ def begin(transaction_id: bytes, committed_at: int) -> bytes:
     )
 
 
+def numbered(table: bytes, numbers: Mapping[str, int]) -> bytes:
+    """A table's member of END's ``columns``; `table` is JSON."""
+    return table + b":" + _encode(numbers)
+
+
 def end(
-    transaction_id: bytes, event_count: int, collections: Iterable[tuple[bytes, int]], committed_at: int, history: bytes
+    transaction_id: bytes,
+    event_count: int,
+    collections: Iterable[tuple[bytes, int]],
+    committed_at: int,
+    history: bytes,
+    columns: Iterable[bytes] = (),
 ) -> bytes:
-    """An END's value; `transaction_id` ends in the commit's end LSN, `collections` are (JSON of table, changes)."""
+    """An END's value.
+
+    `transaction_id` ends in the commit's end LSN, `collections` are (JSON of table, changes), `columns` as `numbered` makes them.
+    """
     counts = b",".join([b'{"data_collection":%b,"event_count":%d}' % each for each in collections])
     return (
-        b'{"status":"END","id":"%b","event_count":%d,"data_collections":[%b],"ts_ms":%d,"ts_us":%d,"history":"%b"}'
+        b'{"status":"END","id":"%b","event_count":%d,"data_collections":[%b],"ts_ms":%d,"ts_us":%d,"history":"%b","columns":{%b}}'
         % (
             transaction_id,
             event_count,
@@ -174,6 +192,7 @@ def end(
             committed_at // 1000,
             committed_at,
             history,
+            b",".join(columns),
         )
     )
 

@@ -138,6 +138,16 @@ class Catalog:
             )
         )
 
+    def numbers(self, relation: Relation) -> dict[str, int]:
+        """Each column's number, which a column keeps for as long as it is there; empty for a table that is gone by now."""
+        found: dict[str, int] = dict(
+            self.rows(
+                "select attname::text, attnum::int from pg_attribute where attrelid = %s and attnum > 0 and not attisdropped",
+                relation.oid,
+            )
+        )
+        return {column.name: found[column.name] for column in relation.columns if column.name in found}
+
     def slot(self, name: str) -> Slot | None:
         """The slot, or None."""
         found = self.rows(

@@ -252,7 +252,9 @@ def compile_with(catalog: Catalog, origin: Origin) -> Callable[[Relation], RowEn
     """What makes a relation's encoders, with the catalog's answers of now."""
 
     def compile_(relation: Relation) -> RowEncoders:
-        encoders = compile_relation(relation, catalog.key(relation), catalog.types(relation), origin)
+        encoders = compile_relation(
+            relation, catalog.key(relation), catalog.types(relation), origin, catalog.numbers(relation)
+        )
         _log.info("relation", table=encoders.table, columns=len(relation.columns))
         return encoders
 

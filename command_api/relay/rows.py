@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from command_api.envelope import TABLE_KEY
+from command_api import envelope
 from command_api.relay import encodings
 from command_api.relay.encodings import ColumnType
 from command_api.relay.errors import PgoutputError
@@ -43,6 +43,7 @@ class RowEncoders:
     values: ``{"column": value, …}`` from values; partial: the same of the key's columns only.
     key: the record's key from values.
     change: a record's value from two encoded rows (or ``null``).
+    numbered: ``"<table>":{"column": number, …}``, the table's member of END's ``columns``; empty when they are not known.
     """
 
     relation: Relation
@@ -54,6 +55,7 @@ class RowEncoders:
     partial: Callable[[Row], bytes]
     key: Callable[[Row], bytes]
     change: Callable[[bytes, bytes, bytes, int, bytes, bytes, int, int], bytes]
+    numbered: bytes
 
 
 # How a value `v` of these types is written: the commonest are expressions, all others call their encoder.
@@ -145,14 +147,18 @@ def _encoder(names: Sequence[str], positions: Sequence[int], types: Sequence[Col
 
 
 def compile_relation(
-    relation: Relation, key: Sequence[str], types: Mapping[str, ColumnType], origin: Origin
+    relation: Relation,
+    key: Sequence[str],
+    types: Mapping[str, ColumnType],
+    origin: Origin,
+    numbers: Mapping[str, int] | None = None,
 ) -> RowEncoders:
-    """The encoders of a relation; `key` names its primary key's columns, `types` has every column."""
+    """The encoders of a relation; `key` names its primary key's columns, `types` has every column, `numbers` what is known."""
     names = [column.name for column in relation.columns]
     ordered = [types[name] for name in names]
     key_positions = tuple(i for i, name in enumerate(names) if name in key)
     identifier = encodings.to_json(f"{origin.name}.{relation.schema}.{relation.name}").decode().replace("%", "%%")
-    key_rest = f',"{TABLE_KEY}":{identifier}'
+    key_rest = f',"{envelope.TABLE_KEY}":{identifier}'
     source = (
         f'"source":{{"version":"1","connector":"postgresql","name":{_name(origin.name)},"db":{_name(origin.database)},'
         f'"schema":{_name(relation.schema)},"table":{_name(relation.name)},%b,"lsn":%d}},"op":"%b",%b,'
@@ -175,10 +181,12 @@ def compile_relation(
     }
     exec(_tuple_code(ordered, key_positions), environment)  # noqa: S102 (the code holds numbers and our own words only)
     positions = range(len(names))
+    table_json = encodings.to_json(f"{relation.schema}.{relation.name}")
     return RowEncoders(
         relation=relation,
         table=f"{relation.schema}.{relation.name}",
-        table_json=encodings.to_json(f"{relation.schema}.{relation.name}"),
+        table_json=table_json,
+        numbered=envelope.numbered(table_json, numbers) if numbers else b"",
         key_positions=key_positions,
         tuple_=environment["tuple_"],
         values=_encoder(names, positions, ordered),

@@ -45,12 +45,15 @@ def write_snapshot(
     source = envelope.source_part(taken_at, None, snapshot=True)
     transaction = envelope.transaction_part(identifier, taken_at // 1000)
     counts: list[tuple[bytes, int]] = []
+    numbered: list[bytes] = []
     order = 0
     with under_snapshot(catalog, exported.snapshot):
         emit(envelope.transaction_key(identifier), envelope.begin(identifier, taken_at))
         for table in tables:
             relation = catalog.relation(table)
-            rows = compile_relation(relation, catalog.key(relation), catalog.types(relation), origin)
+            numbers = catalog.numbers(relation)
+            rows = compile_relation(relation, catalog.key(relation), catalog.types(relation), origin, numbers)
+            numbered.append(rows.numbered)
             nth = 0
             for row in copy_rows(catalog, table, [column.name for column in relation.columns]):
                 nth += 1
@@ -59,7 +62,8 @@ def write_snapshot(
             counts.append((rows.table_json, nth))
             on_table(rows.table, nth)
     counts = [(table, count) for table, count in counts if count]
-    emit(envelope.transaction_key(identifier), envelope.end(identifier, order, counts, taken_at, history.encode()))
+    end = envelope.end(identifier, order, counts, taken_at, history.encode(), numbered)
+    emit(envelope.transaction_key(identifier), end)
     return order
 
 

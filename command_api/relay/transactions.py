@@ -213,14 +213,19 @@ class Transactions:
             self._skipping = False
             return 0
         relations = self._relations
-        counts = [
-            (envelope.MESSAGES if oid == _MESSAGES else relations[oid].table_json, count)
-            for oid, count in self._counts.items()
-        ]
+        counts, numbered = [], []
+        for oid, count in self._counts.items():
+            if oid == _MESSAGES:
+                counts.append((envelope.MESSAGES, count))
+            else:
+                rows = relations[oid]
+                counts.append((rows.table_json, count))
+                if rows.numbered:
+                    numbered.append(rows.numbered)
         identifier = b"%d:%d" % (self._xid, end_lsn)
         self._emit(
             envelope.transaction_key(identifier),
-            envelope.end(identifier, self._order, counts, committed_at, self._history),
+            envelope.end(identifier, self._order, counts, committed_at, self._history, numbered),
         )
         self.changes += self._order
         self.transactions += 1

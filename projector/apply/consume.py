@@ -148,7 +148,8 @@ class Assembler:
         self._drop_passed()
         next_offset = self._next_offset(offset)
         self._at = _micros(record)
-        return Transaction(lsn, self._at, transaction.changes, next_offset, snapshot=name == end_id)
+        columns = bytes(record.columns)
+        return Transaction(lsn, self._at, transaction.changes, next_offset, snapshot=name == end_id, columns=columns)
 
     def _drop_passed(self) -> None:
         """Unfinished transactions that can't be handed on any more must not hold back the offset to read on from.

@@ -22,7 +22,8 @@ from projector.replica.backfill import Backfills
 from projector.replica.deferred import Deferred, Since
 from projector.replica.groups import GroupError, Groups
 from projector.replica.images import Images
-from projector.replica.values import MissingColumnError, ValueFormatError
+from projector.replica.numbered import Numbered
+from projector.replica.values import MissingColumnError, ReplacedColumnError, ValueFormatError
 
 Row = tuple[Any, ...]
 CHUNK = 2_000
@@ -44,6 +45,7 @@ class Step:
         self._most_keys = most_keys
         self._connection = connection
         self._program = program
+        self._numbered = Numbered(connection, program)
         self._images = Images(connection, program)
         self.feeds = Feeds(connection, program, self._images)
         self._groups = Groups(connection, program.groups)
@@ -66,6 +68,7 @@ class Step:
         self._clear(silent)
         for transaction in transactions:
             try:
+                self._numbered.look(transaction)
                 self._images.add(transaction.changes)
             except ValueFormatError as error:
                 raise _located(error, transaction) from error
@@ -105,6 +108,7 @@ class Step:
         A worker ends with a rollback; this is for the simulated ones, which lend each other their replicas.
         """
         self._images.reset()
+        self._numbered.reread()
         self._groups.reset()
         self.feeds.reset()
         self.deferred.reread()
@@ -192,6 +196,11 @@ def _located(error: ValueFormatError, transaction: Transaction) -> ValueFormatEr
         remedy = (
             "In Postgres the column was dropped or renamed, or added after this record was made. Undo that, or declare the read"
             f" models as the table is now; {snapshot}"
+        )
+    elif isinstance(error, ReplacedColumnError):
+        remedy = (
+            "In Postgres it was dropped and added again, or columns have changed their names, which gives rows other values without"
+            f" a record of them. Whether or not you undo that, {snapshot.removeprefix('then ')}"
         )
     else:
         remedy = (

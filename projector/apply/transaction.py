@@ -68,6 +68,7 @@ class Transaction(NamedTuple):
 
     lsn: end of its commit record. committed_at: microseconds. next_offset: the log offset to read on from once this
     and everything before it is applied. snapshot: its rows are what there was, and a replica may begin with it.
+    columns: END's member of that name, JSON; empty where END has none.
     """
 
     lsn: int
@@ -75,6 +76,7 @@ class Transaction(NamedTuple):
     changes: Changes
     next_offset: int
     snapshot: bool = False
+    columns: bytes = b""
 
 
 class Heartbeat(NamedTuple):

@@ -76,6 +76,10 @@ class ValueFormatError(ValueError):
     offset: int | None = None
 
 
+class ReplacedColumnError(ValueFormatError):
+    """A column that is not the one of this name before: rows have other values, without a record of it."""
+
+
 class MissingColumnError(ValueFormatError):
     """A record without a column that a read model reads: dropped or renamed in Postgres, or added after the record."""
 

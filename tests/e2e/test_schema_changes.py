@@ -97,10 +97,21 @@ READ: dict[str, tuple[Act, Act, tuple[str, ...]]] = {
         statements("alter table wares rename column code_2 to code"),
         ("public.wares.code", "log offset", "relay snapshot"),
     ),
-    "a column is dropped and comes back": (
-        statements("alter table wares drop column code"),
-        statements("alter table wares add column code varchar(20) default 'again'"),
-        ("public.wares.code", "log offset", "relay snapshot"),
+    "a column is dropped and added again before anything happens": (
+        statements(
+            "alter table wares drop column code", "alter table wares add column code varchar(20) default 'anew'"
+        ),
+        statements(),
+        ("public.wares.code", "another column", "log offset", "relay snapshot"),
+    ),
+    "two columns change their names": (
+        statements(
+            "alter table wares rename column code to spare_2",
+            "alter table wares rename column spare to code",
+            "alter table wares rename column spare_2 to spare",
+        ),
+        statements(),
+        ("public.wares.code", "another column", "log offset", "relay snapshot"),
     ),
     "a column is of another type": (
         statements("alter table wares alter column stock type text"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,21 @@ def types(relation: Relation) -> dict[str, ColumnType]:
     return {c.name: column_type(names.get(c.type_oid, "text"), c.type_modifier) for c in relation.columns}
 
 
-def compile_(relation: Relation) -> RowEncoders:
-    """Encoders with the primary keys of the recorded tables."""
-    return compile_relation(relation, KEYS[relation.name], types(relation), ORIGIN)
+def compile_(relation: Relation, first: int | None = None) -> RowEncoders:
+    """Encoders with the primary keys of the recorded tables. first: the number of the first column."""
+    numbers = None if first is None else {column.name: n for n, column in enumerate(relation.columns, first)}
+    return compile_relation(relation, KEYS[relation.name], types(relation), ORIGIN, numbers)
 
 
 class Log:
     """Records that were emitted, decoded."""
 
-    def __init__(self, *, resume_at: int = 0) -> None:
+    def __init__(self, *, resume_at: int = 0, numbered: bool = False) -> None:
         self.raw: list[tuple[bytes | None, bytes]] = []
         self.types: list[int] = []
         self.transactions = Transactions(
             emit=lambda key, value: self.raw.append((key, value)),
-            compile_relation=compile_,
+            compile_relation=partial(compile_, first=3 if numbered else None),
             on_type=self.types.append,
             history="1/1",
             resume_at=resume_at,

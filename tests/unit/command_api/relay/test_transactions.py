@@ -154,3 +154,19 @@ def test_positions() -> None:
     assert position(envelope.decode(envelope.begin(b"5:6", 1))) is None
     assert position(envelope.decode(envelope.end(b"5:66", 1, [], 1, b"1/1"))) == Lsn(66)
     assert envelope.decode(envelope.heartbeat(77, 1_000_000, "1/2")).history == "1/2"
+
+
+def test_an_end_tells_the_numbers_of_its_tables_columns() -> None:
+    log = Log()
+    log.feed(*FRAMES)
+    assert {json.dumps(value["columns"]) for value in log.values if value.get("status") == "END"} == {"{}"}
+    numbered = Log(numbered=True)
+    numbered.feed(*FRAMES)
+    for value in numbered.values:
+        if value.get("status") == "END":
+            tables = {each["data_collection"] for each in value["data_collections"]}
+            assert value["columns"].keys() == tables
+            assert all(list(of.values()) == list(range(3, 3 + len(of))) for of in value["columns"].values())
+    assert numbered.changes == [
+        dict(each, ts_ms=mine["ts_ms"]) for each, mine in zip(log.changes, numbered.changes, strict=True)
+    ]
