@@ -23,6 +23,11 @@ from typing import Any, Self
 from pydantic import BaseModel, SecretStr
 
 from command_api.process.settings import Settings
+from command_api.relay.setup import setup as relay_setup
+from projector.cassandra.session import close, connect
+from projector.configured import load_read_models
+from projector.refresh.pseudo_tables import set_up_refresh
+from projector.setup import set_up
 
 TREE = Path(__file__).parents[2]
 COMMANDS = {
@@ -181,9 +186,15 @@ class Pipeline:
         return process
 
     def set_up(self) -> None:
-        """`relay setup` and `projector setup`."""
-        self.run("command_api.relay", "setup")
-        self.run("projector", "setup")
+        """What `relay setup` and `projector setup` do, in this process: two fewer are started a test."""
+        models = load_read_models(self.settings.projector.read_models)
+        relay_setup(self.settings)
+        session = connect(self.settings.cassandra)
+        try:
+            set_up(session, self.settings, models)
+        finally:
+            close(session)
+        set_up_refresh(self.settings, models)
 
     def logs(self) -> str:
         """The end of every log, with the stacks of what still runs, which this ends."""
