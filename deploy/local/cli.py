@@ -93,12 +93,16 @@ def _up(folder: Path, servers_only: bool, port: list[str]) -> int:
         options = stack.Options(folder=folder, servers_only=servers_only, ports=asked)
         found = stack.start(options, console, _Announcer())
         found.keep()
-    _summary(found)
-    console.print(
-        f"any command reaches it with LOCKSTEP_FILE={found.settings_file}; make down stops it",
-        markup=False,
-        soft_wrap=True,
-    )
+    try:
+        _summary(found)
+        console.print(
+            f"any command reaches it with LOCKSTEP_FILE={found.settings_file}; make down stops it",
+            markup=False,
+            soft_wrap=True,
+        )
+    except KeyboardInterrupt:
+        console.print("interrupted: the stack runs; make down stops it")
+        return 130
     return 0
 
 
