@@ -212,11 +212,11 @@ def topic(stack: Stack) -> Iterator[str]:
         deleted.result(20)
 
 
-@pytest.fixture(scope="session")
-def cassandra_session(stack: Stack) -> Iterator[Session]:
-    """A driver session without a keyspace, for what a test does to its keyspace from outside."""
+@contextmanager
+def driver_session(stack: Stack) -> Iterator[Session]:
+    """A driver session without a keyspace or its schema; it looks for a node that is away for as long as that takes."""
     from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
-    from cassandra.policies import DCAwareRoundRobinPolicy
+    from cassandra.policies import ConstantReconnectionPolicy, DCAwareRoundRobinPolicy
 
     host, port = stack.cassandra
     profile = ExecutionProfile(load_balancing_policy=DCAwareRoundRobinPolicy("datacenter1"), request_timeout=30)
@@ -225,11 +225,20 @@ def cassandra_session(stack: Stack) -> Iterator[Session]:
         port=port,
         protocol_version=5,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        reconnection_policy=ConstantReconnectionPolicy(0.5, max_attempts=None),
         schema_metadata_enabled=False,
     )
-    session = cluster.connect()
-    yield session
-    cluster.shutdown()
+    try:
+        yield cluster.connect()
+    finally:
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def cassandra_session(stack: Stack) -> Iterator[Session]:
+    """A driver session with the stack's Cassandra, for what a test does to its keyspace from outside."""
+    with driver_session(stack) as session:
+        yield session
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from command_api.process.settings import Settings
 from deploy.local.stack import Options, start
-from tests.conftest import Stack
+from tests.conftest import Stack, driver_session
 from tests.e2e.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -32,23 +32,9 @@ def mortal_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def mortal_session(mortal_stack: Stack) -> Iterator[Session]:
-    """A driver session with that stack's Cassandra, which looks for it for as long as it is away."""
-    from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
-    from cassandra.policies import ConstantReconnectionPolicy, DCAwareRoundRobinPolicy
-
-    host, port = mortal_stack.cassandra
-    profile = ExecutionProfile(load_balancing_policy=DCAwareRoundRobinPolicy("datacenter1"), request_timeout=30)
-    cluster = Cluster(
-        [host],
-        port=port,
-        protocol_version=5,
-        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-        reconnection_policy=ConstantReconnectionPolicy(0.5, max_attempts=None),
-        schema_metadata_enabled=False,
-    )
-    session = cluster.connect()
-    yield session
-    cluster.shutdown()
+    """A driver session with that stack's Cassandra."""
+    with driver_session(mortal_stack) as session:
+        yield session
 
 
 @pytest.fixture
