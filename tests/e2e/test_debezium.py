@@ -136,13 +136,14 @@ def test_relay_and_connector_take_each_others_place_and_every_read_model_equals_
             path.load(60, copies=1)
             path.equal("the connector after a relay that was killed")
             _kill_amid_a_copy(path, connector)
-        with streaming(pipeline.settings, tmp_path):
+        with streaming(pipeline.settings, tmp_path) as connector:
             path.load(10, copies=1)
             path.equal("the connector after one that was killed")
+            _kill_amid_a_copy(path, connector)
         path.load(10)
         with pipeline.running("relay"):
             path.load(10, copies=1)
-            path.equal("the relay after the connector")
+            path.equal("the relay after a connector that was killed")
     assert set(path.made) >= {"commit", "insert", "update", "key_change", "delete", "truncate"}, path.made
     assert path.handed_on() == Counter(path.copied)
     with ReplicationConnection(path.admin) as connection:
