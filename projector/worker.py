@@ -3,8 +3,8 @@
 1. BEGIN in the replica; images, touch, recompute.
 2. What readers of a feed must know before its copies go; acknowledged. Upserts to Cassandra; all acknowledged. Then
    deletes; all acknowledged.
-3. What readers of a feed may forget once its copies are there; acknowledged. Marks of rows that Cassandra refused
-   (`projector.dead_letters`); acknowledged. The position, and COMMIT in the replica.
+3. Marks of rows that Cassandra refused (`projector.dead_letters`); acknowledged. What readers of a feed may forget once its
+   copies are there, or marked; acknowledged. The position, and COMMIT in the replica.
 4. The covered positions to Cassandra; then a word to readers that watch (`projector.announce`), and the group's offset.
 
 When the worker is behind, several batches go through 1 and 2 before one 3 and 4, and Cassandra acknowledges the rows
@@ -304,7 +304,6 @@ class Worker:
             return
         with self._metrics.phase_seconds.labels(phase="write").time():
             self._writer.drain()
-            self._write_beside(self._step.feeds.last(), write_timestamp(self._target.epoch, self._reached()))
         transactions = [item for batch in self._uncommitted for item in batch if isinstance(item, Transaction)]
         last = self._uncommitted[-1][-1] if self._uncommitted else None
         position = self._position
@@ -322,6 +321,7 @@ class Worker:
         trace_writes((t for t in transactions if len(self._published.silent(t.lsn)) < len(self._models)), now)
         with self._metrics.phase_seconds.labels(phase="commit").time():
             self._parking.settle(position.lsn, position.committed_at)
+            self._write_beside(self._step.feeds.last(), write_timestamp(self._target.epoch, self._reached()))
             write_position(self._connection, position)
             self._added.begin(self._published.silent(position.lsn))
             self._connection.execute("COMMIT")
