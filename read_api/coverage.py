@@ -2,7 +2,8 @@
 
 ``/freshness`` says of each read model how old it may be (declared), how old it is (lag), which position it covers, and
 whether the declaration is broken. ``/covered`` waits, for a token, until every read model that is made of a table which the
-token names covers it, or for a token of all tables every read model; with ``Prefer: wait=<seconds>`` not longer than that.
+token names covers it, or for a token of all tables every read model: as long as a read would wait, or with
+``Prefer: wait=<seconds>`` that long, up to a minute.
 It shows positions and no rows, so whoever is let in at all may ask. Not promised: that a read model which nobody maintains
 (it has never covered anything) is waited for.
 """
@@ -94,8 +95,8 @@ def _concerns(token: ConsistencyToken, of: Declared) -> bool:
     return not token.tables or not of.tables.isdisjoint(token.tables)
 
 
-def coverage_router(declared: Mapping[str, Declared], freshness: Freshness, most_s: float) -> APIRouter:
-    """The two routes. most_s: the longest wait."""
+def coverage_router(declared: Mapping[str, Declared], freshness: Freshness, usual_s: float, most_s: float) -> APIRouter:
+    """The two routes. usual_s: the wait of who prefers none. most_s: the longest one."""
     router = APIRouter()
 
     @router.get("/freshness")
@@ -111,7 +112,7 @@ def coverage_router(declared: Mapping[str, Declared], freshness: Freshness, most
             raise InvalidTokenError(
                 "there is no consistency token", hint="send the header Consistency-Token", field="Consistency-Token"
             )
-        bound = most_s if preferences.wait is None else min(most_s, preferences.wait)
+        bound = usual_s if preferences.wait is None else min(most_s, preferences.wait)
         late = await behind(preferences.token, bound, declared, freshness)
         return JSONResponse({"covered": not late, "behind": late}, headers=_NO_STORE)
 

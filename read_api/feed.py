@@ -1,12 +1,15 @@
 """A page of a feed: copies of entries merged with those of hot authors, which are not copied.
 
-    flags, mark ──▶ copies, and which hot authors the reader follows ──▶ their entries ──▶ flags again ──▶ merge
+    flags ──▶ mark, and which hot authors the reader follows ──▶ copies, and those authors' entries ──▶ flags again ──▶ merge
 
 A flag is set before an author's copies go and is cleared after they are back, so an author who was not flagged before the
-copies were read, nor after it, had them there; and one who was pulled has all entries there. So only an author who came
+copies were read, nor after it, had them there; and one who was pulled has all entries in a table of its own, which no flag
+takes anything from: these are read at any time after the position, so together with the copies. So only an author who came
 in between has the page read again. The flags before are those that another page found after it, when that is no longer
-ago than `MAX_AGE_SECONDS`: nobody becomes hot and is cleared again within so little. A reader's mark is set before the position is published that misses copies, and
-cleared after they are written: it is read after the position and before the copies.
+ago than `MAX_AGE_SECONDS`: nobody becomes hot and is cleared again within so little. A reader's mark is set before the
+position is published that misses copies, and cleared after they are written: it is read after the position and before
+the copies. So a page takes three times of a small read, one after the other, and none of them can be left out: a mark read
+beside the copies may be one that was cleared after they were read, flags beside them may be older than what they lack.
 
 Of a feed with a cap the newest `cap` copies are read in one request from the newest on, so that nothing comes or goes
 between them: further down there may be gaps. What lies there, and the feed of a marked reader, is `NotStoredError`:
@@ -76,6 +79,7 @@ class FeedReader:
         self._following = f'SELECT {author} FROM {following.qualified} WHERE "{following.partition_key[0]}" = ?'
         self._of_these = f"{self._following} AND {author} IN ?"
         self._hot_known: frozenset[Any] = frozenset()
+        self._hot_rows: list[Row] = []  # that they were made of
         self._hot_at = float("-inf")  # when the read of them began
         self._orders = {way: Order(self._table, reversed_=way) for way in (False, True)}
 
@@ -114,9 +118,10 @@ class FeedReader:
 
     async def _hot(self) -> frozenset[Any]:
         began = asyncio.get_running_loop().time()
-        hot = frozenset(await self._column(self._hot_authors, (SHARD,)))
+        rows = await self._rows(self._hot_authors, (SHARD,))
+        hot = self._hot_known if rows == self._hot_rows else frozenset(self._keys(rows))
         if began > self._hot_at:
-            self._hot_at, self._hot_known = began, hot
+            self._hot_at, self._hot_known, self._hot_rows = began, hot, rows
         return hot
 
     async def _followed(self, reader: Any, hot: frozenset[Any]) -> list[Any]:
@@ -127,11 +132,17 @@ class FeedReader:
         return [author for author in await self._column(self._following, (reader,)) if author in hot]
 
     async def _column(self, cql: str, values: Sequence[Any]) -> list[Any]:
+        return self._keys(await self._rows(cql, values))
+
+    async def _rows(self, cql: str, values: Sequence[Any]) -> list[Row]:
         found = await self._store.read(cql, values)
         rows = list(found.rows)
         while found.state is not None:
             found = await self._store.read(cql, values, state=found.state)
             rows += found.rows
+        return rows
+
+    def _keys(self, rows: Sequence[Row]) -> list[Any]:
         if self._by_uuid:  # the store gives 16 bytes, which can't be bound as a key
             return [UUID(bytes=value) if isinstance(value, bytes) else value for (value,) in rows]
         return [value for (value,) in rows]
@@ -154,14 +165,16 @@ class FeedReader:
             copies = _Entries(self._store, self._table, query, after, order, span, query.partition)
         else:
             copies = _Copies(self._store, self._table, query, self._cap, order, span)
+        first = read + limit
         if authors is None:
-            authors, _ = await asyncio.gather(self._followed(reader, hot), copies.read_on(read + limit))
+            authors, _ = await asyncio.gather(self._followed(reader, hot), copies.read_on(first))
+            pulled = self._pulled(query, after, order, span, authors)
+            reads = [each.read_on(_share(limit, authors)) for each in pulled]
         else:
-            await copies.read_on(read + limit)
-        pulled = self._pulled(query, after, order, span, authors)
-        share = limit if len(authors) < 2 else min(limit, 3 * limit // (2 * len(authors)) + _SPARE)
-        if pulled:
-            await asyncio.gather(*(each.read_on(share) for each in pulled))
+            pulled = self._pulled(query, after, order, span, authors)
+            reads = [copies.read_on(first), *(each.read_on(_share(limit, authors)) for each in pulled)]
+        if reads:
+            await asyncio.gather(*reads)
         sources = [*pulled, copies]  # an author's own rows are the newer ones
         while True:
             flags = asyncio.create_task(self._hot())
@@ -170,7 +183,7 @@ class FeedReader:
             merged = merge([part for _, part in parts], limit)
             now = await flags
             if not merged.wanting:
-                return FeedPage(rows=merged.rows, more=merged.more, read=read + limit), now
+                return FeedPage(rows=merged.rows, more=merged.more, read=first), now
             wanting = {id(parts[index][0]): parts[index][0] for index in merged.wanting}
             await asyncio.gather(*(source.read_on(limit) for source in wanting.values()))
 
@@ -214,7 +227,8 @@ class _Entries:
         shape = Shape.of(query)
         self._statement = select_of_partitions(table, shape) if self._several else select_statement(table, shape)
         self._asked = 0
-        self.stretches: list[Stretch] = []
+        self._rows: list[Row] = []
+        self._ended = False
 
     async def read_on(self, count: int) -> None:
         """Read `count` rows more of each partition, with those before them."""
@@ -229,15 +243,20 @@ class _Entries:
             state = found.state
             if state is None or (len(rows) >= most and not self._several):
                 break
+        self._rows, self._ended = rows, state is None
+
+    @property
+    def stretches(self) -> list[Stretch]:
+        """What is known of each partition that has rows."""
         of: dict[Any, list[Row]] = {}
-        for row in rows:
+        for row in self._rows:
             of.setdefault(row[0], []).append(row)
-        self.stretches = [
+        return [
             stretch(
                 self._as_feed(part),
                 self._order,
                 self._span,
-                ended=len(part) < most if self._several else state is None,
+                ended=len(part) < self._asked if self._several else self._ended,
             )
             for part in of.values()
         ]
@@ -262,7 +281,8 @@ class _Copies:
         self._asked = 0
         self._order = order
         self._span = span
-        self.stretches: list[Stretch] = []
+        self._rows: Sequence[Row] = ()
+        self._ended = False
 
     async def read_on(self, count: int) -> None:
         """Read `count` rows more, with those before them; raises NotStoredError where the cap ends them."""
@@ -278,7 +298,17 @@ class _Copies:
             if not ended and (not rows or self._span.side(self._order.places(rows[:1])[0]) >= 0):
                 raise NotStoredError("the beginning of the feed is older than its copies")
             ended = True
-        self.stretches = [stretch(rows, self._order, self._span, ended=ended)]
+        self._rows, self._ended = rows, ended
+
+    @property
+    def stretches(self) -> list[Stretch]:
+        """What is known of them."""
+        return [stretch(self._rows, self._order, self._span, ended=self._ended)]
+
+
+def _share(limit: int, authors: Sequence[Any]) -> int:
+    """Rows to read of each author for a page."""
+    return limit if len(authors) < 2 else min(limit, 3 * limit // (2 * len(authors)) + _SPARE)
 
 
 def _from(query: Query, after: Sequence[Any] | None, order: Order) -> Query:

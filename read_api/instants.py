@@ -9,6 +9,7 @@ seconds, week dates, or other ISO forms.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 INFINITY = "infinity"
@@ -83,6 +84,30 @@ def format_timestamptz(micros: int) -> str:
     """``YYYY-MM-DDTHH:MM:SS.ffffffZ``: of a Postgres ``timestamptz``, always in UTC."""
     text = format_timestamp(micros)
     return text if text in (INFINITY, MINUS_INFINITY) else text + "Z"
+
+
+def format_timestamps(column: Iterable[int | None], zone: str) -> list[str | None]:
+    """`format_timestamp` of each, nulls as they are; zone: what a finite one ends in, ``Z`` for `format_timestamptz`."""
+    texts: list[str | None] = []
+    known, day = 0, ""  # rows that follow each other are mostly of one day
+    for micros in column:
+        if micros is None:
+            texts.append(None)
+        elif _FIRST_MICROS <= micros < _END_MICROS:
+            days, rest = divmod(micros, MICROS_PER_DAY)
+            if days != known or not day:
+                known, day = days, format_date(days)
+            minute, rest = divmod(rest, 60_000_000)
+            second, rest = divmod(rest, 1_000_000)
+            texts.append(f"{day}{_MINUTES[minute]}{_SECONDS[second]}{rest:06d}{zone}")
+        else:
+            text = format_timestamp(micros)
+            texts.append(text if text in (INFINITY, MINUS_INFINITY) else text + zone)
+    return texts
+
+
+_MINUTES = [f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60)]
+_SECONDS = [f"{second:02d}." for second in range(60)]
 
 
 def parse_timestamp(text: str) -> int:

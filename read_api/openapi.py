@@ -267,11 +267,9 @@ def _operations() -> Schema:
         "/metrics": ("Prometheus metrics", [METRICS]),
     }
     found: Schema = {path: {"get": _plain(text, scopes, path)} for path, (text, scopes) in texts.items()}
-    found["/covered"]["get"]["parameters"] = [
-        parameter | {"required": parameter["name"] != "Prefer"}
-        for parameter in _header_parameters()
-        if parameter["name"] != "If-None-Match"
-    ]
+    token, _, prefer = _header_parameters()
+    longest = "wait=<seconds>, up to 60, is the longest wait; without it that is a read's."
+    found["/covered"]["get"]["parameters"] = [token | {"required": True}, prefer | {"description": longest}]
     return found
 
 

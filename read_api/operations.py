@@ -27,7 +27,7 @@ from read_api.problem import (
 from read_api.service import ReadService
 
 _READY_SECONDS = 1.0
-_COVERED_SECONDS = 60.0  # the longest wait of whoever asks whether a token is covered
+_COVERED_SECONDS = 60.0  # the longest that whoever asks whether a token is covered may prefer to wait
 
 
 class _Operations(FastAPI):
@@ -56,7 +56,7 @@ def operations_app(service: ReadService) -> _Operations:
     app.add_exception_handler(ProblemError, _refused)
     app.add_exception_handler(Exception, _refused)
 
-    app.include_router(coverage_router(service.declared, service.freshness, _COVERED_SECONDS))
+    app.include_router(coverage_router(service.declared, service.freshness, service.wait_seconds, _COVERED_SECONDS))
 
     @app.get("/read")
     async def routes() -> Response:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from projections.cassandra_table import CassandraTable
 from projections.values import Kind, ValueType
+from read_api import numerics
 from read_api.request import Bound, Query
 
 Place = tuple[Any, ...]
@@ -21,7 +22,7 @@ Row = tuple[Any, ...]
 BEFORE_ALL: Place = ()
 """Smaller than any row's place."""
 
-_NUMBERS = (Kind.BOOLEAN, Kind.INTEGER, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.INTERVAL, Kind.NUMERIC)
+_NUMBERS = (Kind.BOOLEAN, Kind.INTEGER, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.INTERVAL)
 
 
 @total_ordering
@@ -62,6 +63,8 @@ def ascending(kind: ValueType) -> Callable[[Any], Any]:
             return lambda value: value.nanosecond_time
         case Kind.TEXT:
             return str.encode
+        case Kind.NUMERIC:
+            return numerics.decimal
         case other if other in _NUMBERS or other is Kind.BYTES:
             return lambda value: value
     raise AssertionError(f"no key is of kind {kind.kind}")
@@ -71,6 +74,8 @@ def _directed(kind: ValueType, *, down: bool) -> Callable[[Any], Any]:
     up = ascending(kind)
     if not down:
         return up
+    if kind.kind is Kind.NUMERIC:
+        return lambda value: up(value).copy_negate()  # a minus would round it
     return (lambda value: -value) if kind.kind in _NUMBERS else (lambda value: _Down(up(value)))
 
 

@@ -25,7 +25,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from decimal import Decimal
 from itertools import repeat
 from typing import Any
 from uuid import UUID
@@ -33,7 +32,7 @@ from uuid import UUID
 import msgspec
 
 from projections.values import Kind, ValueType
-from read_api import instants
+from read_api import instants, numerics
 
 
 class RowRenderer:
@@ -46,7 +45,7 @@ class RowRenderer:
         # A struct encodes about four times faster than a dict of the same names.
         self._row = msgspec.defstruct("Row", [(name, Any) for name in columns], frozen=True, gc=False)
         self._converters = [
-            (place, _converter(kind), name in same)
+            (place, _of_column(kind), name in same)
             for place, (name, kind) in enumerate(columns.items())
             if kind.kind in _CONVERTERS or kind.kind is Kind.DOCUMENT
         ]
@@ -57,11 +56,7 @@ class RowRenderer:
             return []
         columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
         for place, convert, same in self._converters:
-            if same:
-                only = rows[0][place]
-                columns[place] = repeat(None if only is None else convert(only), len(rows))
-                continue
-            columns[place] = [None if value is None else convert(value) for value in columns[place]]
+            columns[place] = repeat(convert((rows[0][place],))[0], len(rows)) if same else convert(columns[place])
         return list(map(self._row, *columns))
 
 
@@ -76,19 +71,25 @@ def literal_text(value: Any, kind: ValueType) -> str:
     return str(value if convert is None else convert(value))
 
 
-def _converter(kind: ValueType) -> Callable[[Any], Any]:
-    # A document's rows come as tuples in the order of their fields, and are rendered like a table's.
-    return RowRenderer(dict(kind.fields)) if kind.kind is Kind.DOCUMENT else _CONVERTERS[kind.kind]
+def _of_column(kind: ValueType) -> Callable[[Iterable[Any]], list[Any]]:
+    match kind.kind:
+        case Kind.TIMESTAMP:
+            return lambda column: instants.format_timestamps(column, "")
+        case Kind.TIMESTAMPTZ:
+            return lambda column: instants.format_timestamps(column, "Z")
+        case Kind.NUMERIC:
+            return numerics.plain_column
+        case Kind.DOCUMENT:  # its rows come as tuples in the order of their fields, and are rendered like a table's
+            convert: Callable[[Any], Any] = RowRenderer(dict(kind.fields))
+        case other:
+            convert = _CONVERTERS[other]
+    return lambda column: [None if value is None else convert(value) for value in column]
 
 
 def _float(value: float) -> float | str:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _numeric(value: Decimal) -> str:
-    return format(value, "f")
 
 
 def _uuid(value: bytes | UUID) -> str | UUID:
@@ -112,7 +113,7 @@ def _time(value: Any) -> str:
 
 # The kinds that are absent (boolean, integer, text, bytes, interval) are encoded by msgspec as they come.
 _CONVERTERS: dict[Kind, Callable[[Any], Any]] = {
-    Kind.NUMERIC: _numeric,
+    Kind.NUMERIC: numerics.plain,
     Kind.FLOAT: _float,
     Kind.UUID: _uuid,
     Kind.JSON: _json,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,6 @@ from cassandra import (
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, ResponseFuture, Session
 from cassandra.connection import ConnectionException
-from cassandra.cqltypes import BytesType, UUIDType
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
 from cassandra.protocol import ProtocolException, ServerError
 from cassandra.query import PreparedStatement, tuple_factory
@@ -35,8 +35,10 @@ from cassandra.query import PreparedStatement, tuple_factory
 from command_api.process.cassandra_login import TlsFilesError, remedy, tls_context
 from command_api.process.logging import get_logger
 from command_api.process.settings import Cassandra
+from read_api.driver_loop import LoopConnection, connections_on
 from read_api.paging import foreign_page
 from read_api.problem import ProblemError, StoreNotSetUpError, StoreUnavailableError
+from read_api.protocol import RawRows, raw_columns
 
 REQUEST_SECONDS = 2.0
 _RECONNECT_SECONDS = (0.25, 5.0)  # of a cluster that was away at start: first pause, longest pause
@@ -135,7 +137,7 @@ class Store:
         pause, longest = _RECONNECT_SECONDS
         while True:
             try:
-                cluster = _cluster(self._settings)
+                cluster = _cluster(self._settings, connections_on(asyncio.get_running_loop()))
             except TlsFilesError as error:
                 self._refused(str(error))
                 return
@@ -154,6 +156,7 @@ class Store:
                 await asyncio.shield(asyncio.to_thread(cluster.shutdown))
                 raise
             else:
+                session.client_protocol_handler = RawRows
                 self._cluster, self._session = cluster, session
                 _log.info("cassandra_connected", contact_points=self._settings.contact_points)
                 break
@@ -166,7 +169,7 @@ class Store:
         self.on_refusal()
 
 
-def _cluster(settings: Cassandra) -> Cluster:
+def _cluster(settings: Cassandra, connections: type[LoopConnection]) -> Cluster:
     credentials = None
     if settings.username is not None:
         password = settings.password.get_secret_value() if settings.password else ""
@@ -180,6 +183,7 @@ def _cluster(settings: Cassandra) -> Cluster:
     return Cluster(
         settings.contact_points,
         port=settings.port,
+        connection_class=connections,
         ssl_context=tls_context(settings),
         auth_provider=credentials,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
@@ -191,21 +195,16 @@ def _cluster(settings: Cassandra) -> Cluster:
 
 
 def _prepare(session: Session, cql: str) -> PreparedStatement:
-    """Prepare a SELECT whose uuids come as 16 bytes: making UUID objects was two thirds of a read's CPU.
-
-    After a change of the table the server sends the columns' types anew and uuids come as UUID; a reader takes both.
-    """
+    """Prepare a SELECT whose uuids and decimals come as the bytes that they are sent as."""
     prepared = session.prepare(cql)
     if prepared.result_metadata:
-        prepared.result_metadata = [
-            (*column[:3], BytesType if column[3] is UUIDType else column[3]) for column in prepared.result_metadata
-        ]
+        prepared.result_metadata = raw_columns(prepared.result_metadata)
     return prepared
 
 
 async def _completed(response: ResponseFuture) -> Rows:
-    """The result of a driver future, on this loop; its callbacks run on the driver's thread."""
-    loop = asyncio.get_running_loop()
+    """The result of a driver future; its callbacks run on this loop, or on a thread of the driver's after a failure."""
+    loop, thread = asyncio.get_running_loop(), threading.get_ident()
     future: asyncio.Future[Rows] = loop.create_future()
 
     def settle(rows: Sequence[tuple[Any, ...]] | None, error: BaseException | None) -> None:
@@ -218,6 +217,9 @@ async def _completed(response: ResponseFuture) -> Rows:
             future.set_result(Rows(rows=rows or (), state=response._paging_state))
 
     def post(rows: Sequence[tuple[Any, ...]] | None, error: BaseException | None) -> None:
+        if threading.get_ident() == thread:
+            settle(rows, error)
+            return
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, rows, error)
 

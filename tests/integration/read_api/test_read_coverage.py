@@ -64,3 +64,16 @@ def test_a_token_is_covered_when_every_read_model_of_its_tables_covers_it(place:
             refusal(await get("/covered"), 400)
 
     asyncio.run(check())
+
+
+def test_who_prefers_no_wait_waits_as_long_as_a_read(place: Place) -> None:
+    place.cover(ONE, 100)
+    soon = place.settings.read_api.model_copy(update={"wait_ms": 20})
+
+    async def check() -> None:
+        async with serving(place.settings.model_copy(update={"read_api": soon}), (ONE,)) as get:
+            async with asyncio.timeout(30):  # half of what it may be made to wait
+                reply = await get("/covered", headers={"Consistency-Token": "0/65"}, timeout=60)
+            assert reply.json() == {"covered": False, "behind": ["one"]}
+
+    asyncio.run(check())

@@ -115,3 +115,10 @@ def test_now_is_now() -> None:
     before = datetime.now(UTC)
     now = instants.now_micros()
     assert before <= datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=now) <= datetime.now(UTC)
+
+
+@given(st.lists(st.one_of(st.none(), MICROS, st.integers(-(10**17), 10**17))))
+def test_a_column_of_timestamps_is_formatted_like_each_of_them(column: list[int | None]) -> None:
+    for zone, one in (("", instants.format_timestamp), ("Z", instants.format_timestamptz)):
+        wanted = [None if micros is None else one(micros) for micros in column]
+        assert instants.format_timestamps(column, zone) == wanted

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from cassandra.cqltypes import DecimalType
 from cassandra.util import Date
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Integer, Text, Uuid, column, select
+from sqlalchemy import Integer, Numeric, Text, Uuid, column, select
 
 from projections.cassandra_table import CassandraTable, cassandra_table
 from projections.read_model import Clustering, ReadModel
@@ -141,3 +143,23 @@ def test_a_descending_uuid_comes_the_other_way_round() -> None:
         order = Order(table, reversed_=reversed_)
         placed = sorted(zip(order.places(rows), rows, strict=True), key=lambda pair: pair[0])
         assert [row for _, row in placed] == sorted(rows, key=lambda row: row[1], reverse=reversed_)
+
+
+def test_numerics_are_ordered_by_their_exact_value_in_either_form() -> None:
+    model = ReadModel(
+        name="m",
+        select=select(column("p", Text), column("n", Numeric(60, 2))),
+        partition_key=("p",),
+        clustering_key=("n",),
+    )
+    table = cassandra_table(model, "keyspace")
+    long = "12345678901234567890123456789012345678"  # more than decimal's context keeps
+    values = [Decimal(text) for text in ("-1.50", "-0.02", "0.00", "9.99", f"{long}.01", f"{long}.02", f"{long}.03")]
+    for reversed_ in (False, True):
+        order = Order(table, reversed_=reversed_)
+        wanted = [("p", value) for value in sorted(values, reverse=reversed_)]
+        sent = [(p, DecimalType.serialize(value, 5)) for p, value in wanted]
+        places = order.places(wanted)
+        assert places == sorted(places)
+        assert len(set(places)) == len(values)
+        assert order.places(sent) == places == [order.place((value,)) for _, value in wanted]

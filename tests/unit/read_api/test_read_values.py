@@ -9,10 +9,12 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from hypothesis import given
+from cassandra.cqltypes import DecimalType
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from projections.values import Kind, ValueType
+from read_api import numerics
 from read_api.literals import MAX_BYTES, LiteralError, read_literal
 from read_api.rendering import RowRenderer
 
@@ -137,3 +139,22 @@ def test_a_page_is_rendered_column_by_column() -> None:
         {"class": 2, "at": None, "x": "100"},
     ]
     assert render([]) == []
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False), st.integers(-60, 60))
+@example(Decimal("-0.05"), 0)
+@example(Decimal("0E+3"), 0)
+@example(Decimal("0.00"), 0)
+@example(Decimal("5"), -3)
+def test_a_numeric_as_it_is_sent_is_the_driver_s_decimal(value: Decimal, shift: int) -> None:
+    sign, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    sent = DecimalType.serialize(Decimal((sign, digits, max(-400, min(400, exponent)) + shift)), 5)
+    decoded = DecimalType.deserialize(sent, 5)
+    assert numerics.plain(sent) == numerics.plain(decoded) == format(decoded, "f")
+    assert numerics.decimal(sent).as_tuple() == decoded.as_tuple()
+    kind, other = ValueType(kind=Kind.NUMERIC), DecimalType.serialize(Decimal("7.5"), 5)
+    column = [sent, None, other, decoded, other, sent]
+    found = json.loads(msgspec.json.encode(RowRenderer({"c": kind})([(cell,) for cell in column])))
+    plain = format(decoded, "f")
+    assert [row["c"] for row in found] == [plain, None, "7.5", plain, "7.5", plain]
