@@ -86,7 +86,7 @@ def test_who_reads_what_lacks_rows_is_answered_by_postgres_and_marks_go_with_the
         # Who comes back is owed the row that was refused to others.
         told = read(url, f"feed/{away}", town.conninfo)
         assert (told.posts, told.sources) == (town.feed(town.away), {"postgres"})
-        wait_for("the feed is written, but for a row", lambda: marks.of("feed") == {both, away}, 30, worker.tail)
+        wait_for("the feed is written, but for a row", lambda: marks.of("feed") == {both, away}, 60, worker.tail)
         # What was computed on a schedule is refused as well.
         pipeline.run("projector", "refresh", "report")
         covered()

@@ -75,7 +75,7 @@ def test_a_feed_gets_a_column_and_then_other_tables_while_readers_are_away_and_c
     def followed(url: str, sources: set[str], *, bare: bool) -> None:
         """Wait until an API answers from there; then it tells what the SQL does."""
         path = f"messages_by_channel/{CHANNEL}"
-        wait_for(f"{url} answers from {sources}", lambda: read(url, path, town.conninfo).sources == sources, 20)
+        wait_for(f"{url} answers from {sources}", lambda: read(url, path, town.conninfo).sources == sources, 60)
         for reader in (town.both, town.fan, town.away):
             told = feed(url, reader)
             assert (told.sources, told.posts) == (sources, town.feed(reader, bare=bare))
@@ -104,7 +104,7 @@ def test_a_feed_gets_a_column_and_then_other_tables_while_readers_are_away_and_c
         end = compare.flushed(town.conninfo)
         for column in ("feed.version", "pull.version"):
             wait_for(f"{column} is filled", lambda of=column: registers.positions()[of].lsn >= end, 60, worker.tail)
-        wait_for("who came back has copies", lambda: skipped() == {str(town.gone)}, 30, worker.tail)
+        wait_for("who came back has copies", lambda: skipped() == {str(town.gone)}, 60, worker.tail)
         covered()
         wanted = {
             (str(reader), post, version)
