@@ -11,7 +11,7 @@ import pytest
 from command_api import months
 from command_api.process.settings import Settings
 from command_api.relay.setup import setup
-from tests.integration.relay.stand import covered, flushed, running, transactions
+from tests.integration.relay.stand import covered, flushed, log_records, running, transactions
 from tests.integration.test_commands_messages import id_at
 
 CHANNEL, USER = "00000000-0000-7000-8000-000000000001", "00000000-0000-7000-8000-000000000002"
@@ -86,3 +86,23 @@ def test_set_up_mends_a_publication_that_names_partitions(settings: Settings, so
         send(source, OLD, 2)
         covered(state, flushed(source))
     assert of_messages(settings) == [[("r", id_at(OLD, 1))], [("c", id_at(OLD, 2))]]
+
+
+def test_a_partitions_own_order_of_columns_is_not_told(settings: Settings, source: psycopg.Connection[Any]) -> None:
+    """Its columns have other numbers than the table's, which are told by snapshot and stream alike."""
+    setup(settings)
+    create, attach = months.creation(date(2024, 3, 1))
+    table = create.split()[2]
+    with running(settings) as state:
+        source.execute(f"create table {table} (gone int, like messages including all)".encode())
+        source.execute(f"alter table {table} drop column gone".encode())
+        source.execute(attach.encode())
+        send(source, NEW, 1)
+        send(source, OLD, 2)
+        source.execute("alter table messages drop column version, add column version int not null default 1")
+        send(source, NEW, 2)
+        covered(state, flushed(source))
+    ends = [value["columns"] for value in log_records(settings) if value.get("status") == "END"]
+    snapshot, first, second, third = (end["public.messages"] for end in ends if "public.messages" in end)
+    assert snapshot == first == second
+    assert third == {**first, "version": max(first.values()) + 1}
