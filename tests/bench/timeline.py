@@ -1,7 +1,7 @@
 """A page of a home timeline from the store: without hot authors among whom the reader follows, and merged with twenty.
 
 Pages are read as the read API reads them (flags, mark, copies, entries of hot authors, flags again), of random readers,
-and once more through the route with the HTTP client in the same process. Tables are filled by hand as workers leave them.
+and once more through the route with the HTTP client in the same process, on the event loop that serves. Tables are filled by hand as workers leave them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import uvloop
 from cassandra.cluster import Session
 
 from command_api.process.settings import Settings
@@ -50,7 +51,7 @@ def measure(settings: Settings) -> dict[str, float]:
     timeline_copies_p50_ms: one read of as many copies alone, through the same store.
     """
     with _filled(settings) as own:
-        return {name: seconds * 1_000 for name, seconds in asyncio.run(_pages(own)).items()}
+        return {name: seconds * 1_000 for name, seconds in uvloop.run(_pages(own)).items()}
 
 
 def _reader(number: int, *, merged: bool) -> uuid.UUID:
