@@ -27,6 +27,7 @@ from projector.replica.values import MissingColumnError, ReplacedColumnError, Va
 
 Row = tuple[Any, ...]
 CHUNK = 2_000
+FIRST = 250  # rows that don't wait for those after them: Cassandra writes them meanwhile
 MOST_KEYS = 20_000
 MOST_WOKEN = 2_000  # keys of waking readers in a batch; the others wait for slices
 
@@ -122,6 +123,8 @@ class Step:
         for rows in self._chunks(model, model.recompute.present):
             if model.feed is None or (rows := self.feeds.kept(model.model.name, rows)):
                 yield rows
+        if self._touched[model.model.name]:
+            self.feeds.given(model.model.name)
 
     def absent(self, model: ModelProgram) -> Iterator[list[Row]]:
         """Touched keys without a row, in chunks."""
@@ -169,9 +172,10 @@ class Step:
         if not self._touched[model.model.name]:
             return
         try:
-            cursor = self._connection.execute(sql)
-            while rows := cursor.fetchmany(CHUNK):
+            cursor, most = self._connection.execute(sql), FIRST
+            while rows := cursor.fetchmany(most):
                 yield rows
+                most = min(2 * most, CHUNK)
         except sqlite3.OperationalError as error:
             raise _explained(model.model.name, error) from error
 

@@ -98,8 +98,9 @@ class Cap(Policy):
         self._find_gone = f"INSERT OR IGNORE INTO {gone} {model.recompute.absent}"
         self._lost = (
             f"SELECT g.reader, g.n FROM (SELECT {reader} AS reader, count(*) AS n FROM {gone} GROUP BY {reader}) AS g"
-            f" CROSS JOIN {COPIES} AS c ON c.model = :model AND c.reader = g.reader AND c.n > :cap"
-            f" WHERE NOT EXISTS (SELECT 1 FROM {INACTIVE} AS i WHERE i.model = :model AND i.reader = g.reader)"
+            f" LEFT JOIN {COPIES} AS c ON c.model = :model AND c.reader = g.reader"
+            f" WHERE coalesce(c.n, 0) + (SELECT count(*) FROM {touched} AS t WHERE t.{reader} = g.reader) > :cap"
+            f" AND NOT EXISTS (SELECT 1 FROM {INACTIVE} AS i WHERE i.model = :model AND i.reader = g.reader)"
         )
         self._restore = f"INSERT OR IGNORE INTO {touched} ({keys}) {newest.sql}"
         self.gone = f"SELECT {keys} FROM {gone}"
@@ -112,17 +113,22 @@ class Cap(Policy):
     # -- in a batch ---------------------------------------------------------------------------------------------------
 
     def complete(self) -> int:
-        """Count what the batch touches, and touch what must be written anew; returns how many keys that adds."""
+        """Touch what must be written anew; returns how many keys that adds."""
         run = self._connection.execute
         run(self._forget_gone)
         run(self._find_gone)
+        if self._silent:
+            self.given()
+            return 0
+        lost = run(self._lost, {"model": self._name, "cap": self.cap}).fetchall()
+        return sum(self._touch_last(reader, number) for reader, number in lost)
+
+    def given(self) -> None:
+        """Count what the batch has touched, while Cassandra works on it."""
+        run = self._connection.execute
         run(self._count, {"model": self._name})
-        added = 0
-        for reader, lost in () if self._silent else run(self._lost, {"model": self._name, "cap": self.cap}).fetchall():
-            added += self._touch_last(reader, lost)
         over = run(self._over, {"model": self._name, "limit": self.cap + self.slack}).fetchall()
         self._known_due().update(reader for (reader,) in over)
-        return added
 
     def clear(self, *, silent: bool) -> None:
         """A batch begins."""
@@ -137,11 +143,7 @@ class Cap(Policy):
     def _touch_last(self, reader: Any, lost: int) -> int:
         after = max(0, self.cap - lost)
         given = {"partition": reader, "most": self.cap - after, "after": after}
-        added = self._connection.execute(self._restore, given).rowcount
-        if added:
-            grown = f"UPDATE {COPIES} SET n = n + ? WHERE model = ? AND reader = ?"
-            self._connection.execute(grown, (added, self._name, reader))
-        return added
+        return self._connection.execute(self._restore, given).rowcount
 
     # -- after a commit -----------------------------------------------------------------------------------------------
 

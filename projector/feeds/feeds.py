@@ -75,6 +75,11 @@ class Feeds:
             rows = policy.kept(rows)
         return rows
 
+    def given(self, model: str) -> None:
+        """All of a read model's rows have been given to be written."""
+        for policy in self._policies.get(model, ()):
+            policy.given()
+
     def first(self) -> list[SideWrite]:
         """To be acknowledged before the batch's rows are sent."""
         return [write for policy in self._all() for write in policy.first()]

@@ -6,6 +6,7 @@
     work                 keys of what it has put aside; in slices too, which have no changes and are not asked
     complete             all keys are touched now: others that this makes necessary
     kept                 which of the rows that are true now are written
+    given                all rows that are written have been sent: the place for what those need not wait for
     first                rows of side tables that must be acknowledged before the batch's rows and deletes are sent
     last                 at the replica's commit, everything before being acknowledged: what ends a policy's debts
 
@@ -68,6 +69,9 @@ class Policy:
     def kept(self, rows: list[Row]) -> list[Row]:
         """Of whole rows of the read model, key first: those that are to be written."""
         return rows
+
+    def given(self) -> None:
+        """All touched keys' rows have been given to be written. Not called when none are touched, or the batch is silent."""
 
     def first(self) -> Iterable[SideWrite]:
         """What must be acknowledged before the batch's rows are sent."""

@@ -299,3 +299,13 @@ def test_a_trim_is_stamped_below_what_is_put_aside() -> None:
 def test_a_trim_is_stamped_below_the_position_of_the_next_slice() -> None:
     assert flip_in_slices(trim_at) == [1]
     assert flip_in_slices(mutants._stamped_as_the_rows) == []
+
+
+def test_an_entry_that_comes_and_goes_in_one_batch_counts_as_written() -> None:
+    """A writes entry 0 and trims what is below it; B, which has counted one copy, takes its coming and going at once."""
+    world = World(CAP_1)
+    old, new = commit(20, follows(0, 10), says(1, 2)), commit(30, says(0, 3))
+    behind = Worker(world).batch(old)
+    Worker(world).batch(old).batch(new).trim()()
+    behind.batch(new, commit(40, unsaid(0)))
+    assert world.copies() == [1]

@@ -78,6 +78,13 @@ def program() -> Program:
     return compile_models([MODEL])
 
 
+def test_the_first_rows_are_given_before_the_others_are_made(program: Program) -> None:
+    step, (model,) = Step(open_replica(None, program, "log"), program), program.models
+    step.take([transaction(9, *(put(i, i) for i in range(5_000)))])
+    sizes = [len(rows) for rows in step.present(model)]
+    assert sizes == [250, 500, 1_000, 2_000, 1_250]
+
+
 @pytest.fixture
 def connection(program: Program) -> sqlite3.Connection:
     return open_replica(None, program, "log")

@@ -13,6 +13,8 @@ from projector.compile.program import compile_models
 from projector.feeds.cap import Cap, trim_at
 from projector.replica.schema import open_replica
 from tests.oracle.feed_views import of_edges
+from tests.oracle.test_counter_examples import commit, transactions
+from tests.oracle.test_counter_examples_of_partitions import follows, says
 
 FEED = of_edges(9, cap=4)
 NAME = FEED.model.name
@@ -83,3 +85,22 @@ def test_what_waits_for_a_change_put_aside_stays_due(connection: sqlite3.Connect
     cap.trimmed({0: Trimmed(rows=40, cut=True)}, trim_at(50, 50, 20))
     clock.now += 1
     assert 0 in cap.due(51, 1_000)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_what_a_batch_touches_is_counted_once_whether_or_not_it_is_written(
+    connection: sqlite3.Connection, silent: bool
+) -> None:
+    program = compile_models([FEED.model])
+    step = Step(connection, program)
+    for end, events in (
+        (10, [follows(0, 10), *(says(n, n) for n in range(4))]),
+        (20, [says(n, n) for n in range(4, 6)]),
+    ):
+        connection.execute("BEGIN")
+        step.take(transactions(commit(end, *events)), silent={NAME} if silent else ())
+        for model in () if silent else program.models:
+            assert sum(len(rows) for rows in step.present(model)) == len([e for e in events if e.table.name == "entry"])
+        connection.execute("COMMIT")
+    assert connection.execute("SELECT reader, n FROM main.copies").fetchall() == [(0, 6)]
+    assert step.feeds.caps[NAME].due(21, AT_ONCE) == [0]
