@@ -2,8 +2,9 @@
 
 Relay and projector run as shipped, in their own processes; the end is the read model's covered position, which is published
 when every copy is acknowledged. A reader waits for it as the read API's streams do, for the announcement after it: asking
-a thousand times a second cost whoever asked 10 to 27 % of a core, which those who are measured lacked. The driver has its rows ready-made and writes them in each
-of a few ways, all acknowledged; its figure is that of its best one. Rounds of both take turns on one stack.
+a thousand times a second cost whoever asked 10 to 27 % of a core, which those who are measured lacked. The driver has its
+rows ready-made and writes them in each of a few ways, all acknowledged; its figure is that of its best one. Rounds of both
+take turns on one stack.
 """
 
 from __future__ import annotations
