@@ -57,6 +57,7 @@ _POLL_SECONDS = 0.2
 _STALE_MICROSECONDS = GC_GRACE_SECONDS * 1_000_000 // 2
 _FEW_RECORDS = 1_000  # so many after the batch in hand, and the worker counts as behind
 _COMMIT_SLICES_EVERY_S = 0.1
+_LOOK_SECONDS = 2.0  # longer than a feed is read between its look for marks and its first look at the flags
 _COMMIT_EVERY_S = 2.0  # when behind: a page of the replica that several batches change is written once
 
 Item = Transaction | Heartbeat
@@ -320,8 +321,11 @@ class Worker:
         # What was caught up silently was written, and traced, by who published it.
         trace_writes((t for t in transactions if len(self._published.silent(t.lsn)) < len(self._models)), now)
         with self._metrics.phase_seconds.labels(phase="commit").time():
-            self._parking.settle(position.lsn, position.committed_at)
-            self._write_beside(self._step.feeds.last(), write_timestamp(self._target.epoch, self._reached()))
+            marked = self._parking.settle(position.lsn, position.committed_at)
+            forgotten = self._step.feeds.last()
+            if marked and forgotten:
+                time.sleep(_LOOK_SECONDS)  # whoever looked for marks before there were any has read the flags by then
+            self._write_beside(forgotten, write_timestamp(self._target.epoch, self._reached()))
             write_position(self._connection, position)
             self._added.begin(self._published.silent(position.lsn))
             self._connection.execute("COMMIT")

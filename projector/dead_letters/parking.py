@@ -71,8 +71,12 @@ class NoParking:
     def sent(self, model: str, rows: Sequence[Sequence[Any]], lsn: int) -> None:
         """Rows, or keys of rows that are gone, were sent in the batch at `lsn`."""
 
-    def settle(self, lsn: int, committed_at: int) -> None:
-        """All is acknowledged or refused, and the replica's transaction open, which is about to commit this position."""
+    def settle(self, lsn: int, committed_at: int) -> int:
+        """All is acknowledged or refused, and the replica's transaction open, which is about to commit this position.
+
+        How many rows are marked that were not.
+        """
+        return 0
 
     def committed(self, writer: Writer) -> None:
         """The position is published."""
@@ -176,10 +180,10 @@ class Parking(NoParking):
             if at in self._letters or at[1] in suspects:
                 self._written[at] = max(lsn, self._written.get(at, 0))
 
-    def settle(self, lsn: int, committed_at: int) -> None:
+    def settle(self, lsn: int, committed_at: int) -> int:
         """See NoParking. Raises TooManyDeadLettersError, DeadLetterError, MissingTableError, WriterStoppedError."""
         if not (self._refused or self._taken_over or self._letters or any(self._told.values())):
-            return
+            return 0
         assert self._debt is not None
         made = [(self._makers[r.name].of(r, r.timestamp & _LSN, committed_at), r) for r in self._refused]
         outcome = settle(self._letters, (letter for letter, _ in made), self._written, self._reached)
@@ -210,6 +214,7 @@ class Parking(NoParking):
         self._tell_numbers(lsn)
         self._forget()
         self._show()
+        return len(told)
 
     def committed(self, writer: Writer) -> None:
         """See NoParking."""

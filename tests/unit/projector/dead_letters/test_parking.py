@@ -200,7 +200,10 @@ class Worker:
             self.lsn = end
         for row in refused:
             assert self.parking.refused(row)
-        self.parking.settle(self.lsn, self.lsn)
+        before = {letter.id: letter.lsn for letter in self.parking._letters.values()}
+        marked = self.parking.settle(self.lsn, self.lsn)
+        after = {letter.id: letter.lsn for letter in self.parking._letters.values()}
+        assert (marked > 0) >= (after.keys() > before.keys()), "readers are given time"
         self.world.step()
         self.connection.execute("UPDATE position SET lsn = ?", (self.lsn,))
         self.connection.execute("COMMIT")
