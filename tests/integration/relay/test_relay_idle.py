@@ -35,29 +35,29 @@ def _heartbeats(settings: Settings) -> list[tuple[int, int]]:
 
 def test_nobody_writes_and_the_log_says_until_when(settings: Settings, admin: psycopg.Connection[Any]) -> None:
     setup(settings)
-    began = time.time_ns() // 1000
     with sampled(settings) as state:
         covered(state, flushed(admin))
-        # Postgres itself writes now and then; between that, the same position is said again.
-        until(lambda: len(found := _heartbeats(settings)) > len({lsn for lsn, _ in found}) + 1)
+        began = time.time_ns() // 1000
+        # Where others write meanwhile, positions move as well; where they don't, the same one is said again.
+        until(lambda: (found := _heartbeats(settings)) and found[-1][1] > began + 2_000_000)
         found = _heartbeats(settings)
     assert [at for _, at in found] == sorted({at for _, at in found}), "no time is said twice"
-    assert began < found[-1][1] <= time.time_ns() // 1000
-    assert found[-1][1] - found[0][1] > 1_000_000
+    assert found[-1][1] <= time.time_ns() // 1000
 
 
 def test_a_stream_that_is_behind_does_not_claim_the_present(settings: Settings, admin: psycopg.Connection[Any]) -> None:
     admin.execute("create table aside (n int)")
     setup(settings)
-    with running(settings) as state:
-        admin.execute("insert into aside values (0)")
-        covered(state, flushed(admin))
-        known = _heartbeats(settings)[-1]
-        state.flushed = (FAR, time.time_ns() // 1000)
+
+    def next_heartbeat(state: RelayState) -> tuple[int, int]:
         admin.execute("insert into aside values (1)")
         covered(state, flushed(admin))
-        behind = _heartbeats(settings)[-1]
+        return _heartbeats(settings)[-1]
+
+    with running(settings) as state:
+        state.flushed = (FAR, time.time_ns() // 1000)
+        next_heartbeat(state)
+        known, behind = next_heartbeat(state), next_heartbeat(state)
         assert (behind[0] > known[0], behind[1]) == (True, known[1])
         state.flushed = (behind[0], time.time_ns() // 1000)
         until(lambda: _heartbeats(settings)[-1][1] >= state.flushed[1])
-        assert _heartbeats(settings)[-1] == state.flushed
