@@ -25,6 +25,7 @@ from cassandra.cluster import Session
 from command_api.lsn import Lsn
 from command_api.process.settings import Settings
 from projections.cassandra_table import POSITIONS, cassandra_table, create_positions, write_timestamp
+from projections.generations import create_registry
 from projections.orders import ORDERS_BY_USER
 from projector.cassandra.session import close, connect
 from tests.bench.lag import p99
@@ -117,6 +118,7 @@ def _served(settings: Settings) -> Iterator[tuple[Session, str, str, str]]:
             f"CREATE KEYSPACE {name} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
         )
         session.execute(create_positions(name))
+        session.execute(create_registry(name))
         table = cassandra_table(ORDERS_BY_USER, name)
         for creation in table.creation():
             session.execute(creation)

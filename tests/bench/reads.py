@@ -28,6 +28,7 @@ from sqlalchemy.dialects import postgresql
 
 from command_api.process.settings import Settings
 from projections.cassandra_table import POSITIONS, cassandra_table, create_positions, write_timestamp
+from projections.generations import create_registry
 from projections.products import PRODUCT_PAGE
 from projector.cassandra.session import close, connect
 from read_api.app import ReadApi
@@ -150,6 +151,7 @@ def _keyspace(settings: Settings, rows: Sequence[tuple[Any, ...]]) -> Iterator[S
         replication = json.dumps(own.cassandra.replication).replace('"', "'")
         session.execute(f"CREATE KEYSPACE {name} WITH replication = {replication}")
         session.execute(create_positions(name))
+        session.execute(create_registry(name))
         table = cassandra_table(PRODUCT_PAGE, name)
         session.execute(table.create())
         statement = session.prepare(f"{table.insert()} USING TIMESTAMP {write_timestamp(1, 1)}")

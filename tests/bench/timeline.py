@@ -25,6 +25,7 @@ from command_api.process.settings import Settings
 from projections.cassandra_table import POSITIONS, CassandraTable, cassandra_table, create_positions, write_timestamp
 from projections.feed_tables import SHARD, feed_tables
 from projections.feeds import FOLLOWEES_BY_USER, HOME_TIMELINE, POSTS_BY_AUTHOR
+from projections.generations import create_registry
 from projector.cassandra.session import close, connect
 from projector.cassandra.write import Writer
 from read_api.app import ReadApi
@@ -134,6 +135,7 @@ def _filled(settings: Settings) -> Iterator[Settings]:
         replication = json.dumps(own.cassandra.replication).replace('"', "'")
         session.execute(f"CREATE KEYSPACE {name} WITH replication = {replication}")
         session.execute(create_positions(name))
+        session.execute(create_registry(name))
         for model in _MODELS:
             for table in (cassandra_table(model, name), *feed_tables(model, name)):
                 session.execute(table.create(), timeout=60)
