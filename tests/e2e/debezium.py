@@ -21,9 +21,7 @@ from tests.oracle import views
 
 START_S = 120.0
 QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # half the CPU of a start, and slower once it runs
-VIEWS = tuple(dict.fromkeys((*views.VIEWS[::5], *(view for view in views.VIEWS if "uuid" in view.name))))
-"""Every fifth of the oracle's, and those over the table that is copied into: all of them are behind the relay in a test of
-its own, and what feeds one feeds each."""
+VIEWS = views.VIEWS
 
 
 class Connect:
