@@ -48,7 +48,8 @@ Rules that a reader may rely on:
 - A column that Postgres left out as unchanged TOAST holds `UNAVAILABLE` (a text), base64 of it (bytea), or a
   list of it; a stock Debezium's arrays of integers a list of its bytes, of uuids a list of the uuid that it names.
 - A heartbeat's lsn is the stream's own keepalive position between transactions: everything that commits at or below it
-  stands before it in the log.
+  stands before it in the log. Its time is one up to which that is all that was committed, as far as was known within a
+  second; where nothing is written, the same lsn comes again with a later time.
 Not promised: that a transaction stands in the log only once, or whole. A reader skips what ends at or below its
 position, takes a transaction when its END is there with its count, and drops an unfinished one at its next BEGIN.
 """

@@ -69,7 +69,7 @@ def _beat(settings: Settings, stop: threading.Event, pace_s: float, look_s: floa
         _log.info("heartbeats", slot=name, position=str(position), history=identity.text)
         said, spoken, looked = 0, 0.0, time.monotonic()
         while not stop.wait(pace_s):
-            if catalog.flushed()[0] > said or time.monotonic() - spoken > IDLE_S:
+            if due(catalog.flushed()[0] - said, time.monotonic() - spoken):
                 _say(catalog, identity.text)
                 said, spoken = catalog.flushed()[0], time.monotonic()
             if time.monotonic() - looked > look_s:
@@ -81,6 +81,11 @@ def _beat(settings: Settings, stop: threading.Event, pace_s: float, look_s: floa
                         f" a connector would go on behind a gap",
                         hint=f"Stop the connector. {continuity.NEW_HISTORY}",
                     )
+
+
+def due(written: int, silent_s: float) -> bool:
+    """Whether to speak, so many bytes of WAL and seconds after the last word."""
+    return written > 0 or silent_s > IDLE_S
 
 
 def _say(catalog: Catalog, history: str) -> None:

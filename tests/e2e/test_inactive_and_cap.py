@@ -24,6 +24,7 @@ from projections.fan_out import Active, FanOut, skipped_table
 from projections.read_model import ReadModel, descending
 from projector.feeds.cap import slack_of
 from tests.e2e import compare
+from tests.e2e.feed_releases import FOLLOWING
 from tests.e2e.pipeline import Pipeline, listening, wait_for
 from tests.e2e.test_fan_out import execute, metrics
 
@@ -37,12 +38,6 @@ _POST = (
 )
 _NEWEST_FIRST = (descending("created_at"), "post_id")
 PULL = ReadModel(name="pull", select=select(*_POST), partition_key=("author_id",), clustering_key=_NEWEST_FIRST)
-FOLLOWING = ReadModel(
-    name="following",
-    select=select(follows.c.follower_id.label("user_id"), follows.c.followee_id.label("author_id")),
-    partition_key=("user_id",),
-    clustering_key=("author_id",),
-)
 FEED = ReadModel(
     name="feed",
     select=select(follows.c.follower_id.label("user_id"), *_POST).join(

@@ -67,15 +67,6 @@ def test_what_nobody_publishes_is_followed_by_a_position(settings: Settings, adm
             assert not failures
 
 
-def test_where_nothing_is_written_time_passes_all_the_same(settings: Settings, admin: psycopg.Connection[Any]) -> None:
-    setup(settings)
-    with beating(settings) as failures:
-        for _ in range(2):
-            before = until(lambda: _furthest(settings, admin))
-            until(lambda before=before: failures or _furthest(settings, admin) > before)
-    assert not failures
-
-
 def test_a_slot_that_is_gone_ends_them(settings: Settings, admin: psycopg.Connection[Any]) -> None:
     setup(settings)
     with Catalog(settings.postgres.admin.get_secret_value()) as catalog, beating(settings) as failures:
