@@ -18,6 +18,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from command_api.process.kafka_admin import settled
 from command_api.process.kafka_login import KafkaRefusedError, opened
 from command_api.process.logging import get_logger
 from command_api.process.settings import Kafka
@@ -81,4 +82,4 @@ class Announcer:
             config={"retention.ms": str(_RETENTION_MS), "segment.ms": str(_RETENTION_MS)},
         )
         with contextlib.suppress(KafkaException, TimeoutError):  # there already, or nobody answers
-            admin.create_topics([wanted], request_timeout=_MAKE_S)[self._topic].result(_MAKE_S)
+            settled(admin.create_topics([wanted], request_timeout=_MAKE_S).values(), _MAKE_S)

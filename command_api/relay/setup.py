@@ -9,9 +9,8 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported without saying so
@@ -26,6 +25,7 @@ from psycopg import sql
 from sqlalchemy import MetaData
 
 from command_api.lsn import Lsn
+from command_api.process.kafka_admin import settled
 from command_api.process.kafka_login import KafkaRefusedError, Refusals, opened, reached
 from command_api.process.logging import get_logger
 from command_api.process.settings import Kafka, Settings
@@ -206,18 +206,15 @@ def make_topic(kafka: Kafka) -> None:
         admin = opened(AdminClient, kafka.client_properties() | QUIET | {"error_cb": refusals})
         if kafka.topic not in reached(admin, refusals, _TIMEOUT_S).topics:
             topic = NewTopic(kafka.topic, num_partitions=1, replication_factor=kafka.replication_factor, config=wanted)
-            _settle(admin.create_topics([topic], operation_timeout=_TIMEOUT_S))
+            settled(admin.create_topics([topic], operation_timeout=_TIMEOUT_S).values(), _TIMEOUT_S)
             _log.info("topic made", topic=kafka.topic)
             _wait_for(lambda: kafka.topic in admin.list_topics(timeout=_TIMEOUT_S).topics)
             return
         entries = [
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in wanted.items()
         ]
-        _settle(
-            admin.incremental_alter_configs(
-                [ConfigResource(ResourceType.TOPIC, kafka.topic, incremental_configs=entries)]
-            )
-        )
+        resource = ConfigResource(ResourceType.TOPIC, kafka.topic, incremental_configs=entries)
+        settled(admin.incremental_alter_configs([resource]).values(), _TIMEOUT_S)
         refusals = Refusals()
         group = {"group.id": f"{kafka.group_id}-setup", "error_cb": refusals}
         consumer = opened(Consumer, kafka.client_properties() | QUIET | group)
@@ -229,11 +226,11 @@ def make_topic(kafka: Kafka) -> None:
         raise SetupError(str(error)) from error
     except KafkaException as error:
         raise kafka_error(error.args[0], f"the topic {kafka.topic!r} can't be made") from error
-
-
-def _settle(futures: dict[Any, Future[Any]]) -> None:
-    for future in futures.values():
-        future.result(timeout=_TIMEOUT_S)
+    except TimeoutError as error:
+        raise LogUnavailableError(
+            f"Kafka did not answer within {_TIMEOUT_S:g} s whether the topic {kafka.topic!r} is made",
+            hint="Run `relay setup` again",
+        ) from error
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

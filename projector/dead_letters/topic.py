@@ -21,6 +21,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from command_api.lsn import Lsn
+from command_api.process.kafka_admin import settled
 from command_api.process.kafka_login import KafkaRefusedError, opened
 from command_api.process.logging import get_logger
 from command_api.process.settings import Kafka
@@ -118,7 +119,7 @@ class Topic:
         admin = AdminClient(properties)  # held: without it its answers are lost
         while True:
             try:
-                admin.create_topics([wanted], request_timeout=_MAKE_S)[settings.dead_letters].result(_MAKE_S)
+                settled(admin.create_topics([wanted], request_timeout=_MAKE_S).values(), _MAKE_S)
                 return
             except TimeoutError as error:
                 cause: object = error
