@@ -24,7 +24,7 @@ from command_api import envelope
 from command_api.relay import pgoutput
 from command_api.relay.errors import PgoutputError
 from command_api.relay.pgoutput import LAYOUT_BEGIN, LAYOUT_COMMIT, POSTGRES_EPOCH, UNCHANGED, Relation, Row
-from command_api.relay.rows import RowEncoders
+from command_api.relay.rows import RowEncoders, after_lsn, before_lsn
 
 Emit = Callable[[bytes | None, bytes], None]
 Compile = Callable[[Relation], RowEncoders]
@@ -55,6 +55,7 @@ class Transactions:
         self._counts: dict[bytes, int] = {}
         self._xid = self._commit_lsn = self._begun_at = 0
         self._source = self._transaction = b""
+        self._before_lsn = self._after_insert = self._after_update = b""
 
     def feed(self, frame: bytes) -> int:
         """Read one XLogData frame; returns the end LSN when it ended a transaction that was emitted, else 0."""
@@ -116,7 +117,7 @@ class Transactions:
         rows = self._relation(oid)
         nth = self._next(oid)
         lsn = int.from_bytes(frame[1:9], "big")
-        self._emit(*rows.tuple_(frame, 31, b"c", lsn, self._source, self._transaction, self._order, nth))
+        self._emit(*rows.tuple_(frame, 31, self._before_lsn, lsn, self._after_insert, self._order, nth))
 
     def _update(self, frame: bytes) -> None:
         oid = frame[26:30]
@@ -124,7 +125,7 @@ class Transactions:
         lsn = int.from_bytes(frame[1:9], "big")
         if frame[30] == 78:
             nth = self._next(oid)
-            self._emit(*rows.tuple_(frame, 31, b"u", lsn, self._source, self._transaction, self._order, nth))
+            self._emit(*rows.tuple_(frame, 31, self._before_lsn, lsn, self._after_update, self._order, nth))
             return
         change = pgoutput.decode(frame[_PAYLOAD:])
         assert isinstance(change, pgoutput.Update)
@@ -202,6 +203,9 @@ class Transactions:
         identifier = b"%d:%d" % (self._xid, self._commit_lsn)
         self._source = envelope.source_part(self._begun_at, self._xid)
         self._transaction = envelope.transaction_part(identifier, time.time_ns() // 1_000_000)
+        self._before_lsn = before_lsn(self._source)
+        self._after_insert = after_lsn(b"c", self._transaction)
+        self._after_update = after_lsn(b"u", self._transaction)
         self._emit(envelope.transaction_key(identifier), envelope.begin(identifier, self._begun_at))
 
     def _commits(self, flags: int, commit_lsn: int, end_lsn: int, since_2000: int) -> int:

@@ -13,9 +13,10 @@ from command_api.envelope import UNAVAILABLE
 from command_api.lsn import Lsn
 from command_api.relay import pgoutput
 from command_api.relay.errors import PgoutputError
-from command_api.relay.rows import RowEncoders
+from command_api.relay.pgoutput import Column, Relation
+from command_api.relay.rows import Origin, RowEncoders, after_lsn, before_lsn, compile_relation
 from command_api.relay.tail import position
-from tests.unit.command_api.relay.streams import FRAMES, MESSAGES, Log, compile_
+from tests.unit.command_api.relay.streams import FRAMES, MESSAGES, Log, compile_, types
 
 
 def _recorded(*, resume_at: int = 0) -> Log:
@@ -114,11 +115,26 @@ def test_compiled_rows_equal_the_slow_way() -> None:
             relations[message.oid] = compile_(message)
         elif isinstance(message, pgoutput.Insert):
             rows = relations[message.relation]
-            shared = (5, b'"txId":1', b'"ts_ms":1,"transaction":{"id":"x"', 2, 1)
-            slow = rows.change(b"null", rows.values(message.new), b"c", *shared)
-            assert rows.tuple_(frame, 31, b"c", *shared) == (rows.key(message.new), slow)
+            source, transaction = b'"txId":1', b'"ts_ms":1,"transaction":{"id":"x"'
+            slow = rows.change(b"null", rows.values(message.new), b"c", 5, source, transaction, 2, 1)
+            fast = rows.tuple_(frame, 31, before_lsn(source), 5, after_lsn(b"c", transaction), 2, 1)
+            assert fast == (rows.key(message.new), slow)
             compared += 1
     assert compared == 5
+
+
+@pytest.mark.parametrize("names", [("%b", "100%%d", 'a"%s'), ("%",), ()])
+def test_names_are_no_templates(names: tuple[str, ...]) -> None:
+    columns = tuple(Column(name=name, type_oid=23, type_modifier=-1, in_identity=True) for name in names)
+    relation = Relation(oid=1, schema="%d", name="%b", identity="d", columns=columns)
+    rows = compile_relation(relation, names[:1], types(relation), Origin(name="%s", database="%(a)s"))
+    frame = bytes(25) + b"I\0\0\0\1N" + len(names).to_bytes(2, "big") + b"t\0\0\0\x017" * len(names)
+    source, transaction = b'"txId":1', b'"ts_ms":1,"transaction":{"id":"x"'
+    key, value = rows.tuple_(frame, 31, before_lsn(source), 5, after_lsn(b"c", transaction), 2, 1)
+    row = (b"7",) * len(names)
+    assert (key, value) == (rows.key(row), rows.change(b"null", rows.values(row), b"c", 5, source, transaction, 2, 1))
+    assert json.loads(value)["after"] == dict.fromkeys(names, 7)
+    assert json.loads(key or b"") == dict.fromkeys(names[:1], 7) | {envelope.TABLE_KEY: "%s.%d.%b"}
 
 
 def test_every_truncation_of_a_compiled_row_is_refused() -> None:
