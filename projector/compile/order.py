@@ -38,16 +38,23 @@ class Source:
 
 
 def from_items(
-    sources: Sequence[Source], terms: Sequence[Expression], read: Mapping[int, set[str]], *, weighted: bool = False
+    sources: Sequence[Source],
+    terms: Sequence[Expression],
+    read: Mapping[int, set[str]],
+    *,
+    weighted: bool = False,
+    least: bool = False,
+    beside: str = "",
 ) -> tuple[str, Lookups]:
     """FROM's text and its look-ups. read: columns read of each place. weighted: images keep their weights, summed.
 
-    Raises RefusedError for a relation that no equality links to the others.
+    least: of equal images the least weight is kept. beside: joins that only look something up for the first relation. Raises RefusedError for a relation that no equality links to the others.
     """
     joined = len(sources) > 1
     items, looked_up = [], []
     for source, links in in_order(sources, terms):
-        items.append(_item(source, read, joined, weighted))
+        items.append(_item(source, read, joined, "SUM" if weighted else "MIN" if least else "") + beside)
+        beside = ""
         if not source.images:
             looked_up.append((source.table, links))
     return " CROSS JOIN ".join(items), tuple(looked_up)
@@ -85,15 +92,15 @@ def _links(terms: Sequence[Expression], index: int, bound: set[int]) -> tuple[st
     )
 
 
-def _item(source: Source, read: Mapping[int, set[str]], joined: bool, weighted: bool) -> str:
+def _item(source: Source, read: Mapping[int, set[str]], joined: bool, weight: str) -> str:
     if not source.images:
         return f"{replica_name(source.table)} AS {source.alias}"
     columns = ", ".join(identifier(name) for name in sorted(read.get(source.index, ())))
     images = source.imaged
-    if not joined or (not columns and not weighted):
+    if not joined or (not columns and not weight):
         return f"{images} AS {source.alias}"
-    if not weighted:
+    if not weight:
         return f"(SELECT DISTINCT {columns} FROM {images}) AS {source.alias}"
     if not columns:
-        return f"(SELECT SUM({WEIGHT}) AS {WEIGHT} FROM {images}) AS {source.alias}"
-    return f"(SELECT {columns}, SUM({WEIGHT}) AS {WEIGHT} FROM {images} GROUP BY {columns}) AS {source.alias}"
+        return f"(SELECT {weight}({WEIGHT}) AS {WEIGHT} FROM {images}) AS {source.alias}"
+    return f"(SELECT {columns}, {weight}({WEIGHT}) AS {WEIGHT} FROM {images} GROUP BY {columns}) AS {source.alias}"

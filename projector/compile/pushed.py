@@ -4,13 +4,16 @@ The hot authors of a read model are a table of the replica, written by the worke
 never by the log. The pushed select() is the declared one, LEFT JOINed to that table by its author and kept where it
 finds none; so an author that becomes hot, or is no longer, is an image like any other, and touches its entries' copies.
 
-New entries of hot authors have no copies before or after, and are not looked for: `FeedProgram.copied` is the condition
-that statements carry. Until the copies of an author that became hot are gone (`FLIPS`), they are looked for all the same,
-because whatever changes meanwhile has to find them.
+New entries of hot authors have no copies before or after, and are not looked for: statements carry a condition. Until the
+copies of an author that became hot are gone (`FLIPS`), what is there no more is looked for all the same: the flip goes through
+the copies of entries and edges that are there when it comes to them, and finds no others. An author who was hot up to the end
+of a batch's last transaction, and is not from there on, is `THAWED`: what went in the batch had no copies, however much it was (a
+hundred thousand followers at once, each with all entries), and those of what is there are the flip's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +31,11 @@ AUTHOR = "author"
 FLIPS = 'main."flips"'
 """(model, author): authors whose flip is not worked off: copies are still deleted, or still written."""
 CREATE_FLIPS = f"CREATE TABLE {FLIPS} (model TEXT NOT NULL, author, PRIMARY KEY (model, author)) WITHOUT ROWID"
+THAWED = 'temp."thawed"'
+"""(model, author): authors who are hot no longer from the end of the batch's last transaction on, and had no copies up to there."""
+CREATE_THAWED = (
+    f"CREATE TABLE IF NOT EXISTS {THAWED} (model TEXT NOT NULL, author, PRIMARY KEY (model, author)) WITHOUT ROWID"
+)
 _SCHEMA = "lockstep_feeds"  # of no table in Postgres: no record of the log is ever taken for one of these
 
 
@@ -64,6 +72,24 @@ class FeedProgram:
         active = self.policy.active
         seen = [active.table.fullname, active.reader, active.seen, active.within.total_seconds()] if active else []
         return [self.policy.cap, *seen]
+
+    def looked_up(self, author: str) -> str:
+        """Joins that give `copies` what it asks of the author, an SQL expression."""
+        model = literal(self.model)
+        return (
+            f' LEFT JOIN {replica_name(self.hot.fullname)} AS "(hot)" ON "(hot)".{AUTHOR} = {author}'
+            f' LEFT JOIN {FLIPS} AS "(flip)" ON "(flip)".model = {model} AND "(flip)".{AUTHOR} = {author}'
+            f' LEFT JOIN {THAWED} AS "(thawed)" ON "(thawed)".model = {model} AND "(thawed)".{AUTHOR} = {author}'
+        )
+
+    def copies(self, gone: Sequence[str]) -> tuple[str, str, str]:
+        """SQL conditions behind `looked_up` that hold unless there can be no copy that only they find.
+
+        gone: conditions of which one holds where a row is meant that is there no more. Only the last asks for more than the
+        author, so that the others are settled before the rows are joined.
+        """
+        few, flipping = '"(hot)".author IS NULL', '"(flip)".author IS NOT NULL'
+        return '"(thawed)".author IS NULL', f"({few} OR {flipping})", f"({' OR '.join((few, *gone))})"
 
     def copied(self, author: str) -> str:
         """SQL that holds unless the author (an SQL expression) is hot and has no copies left."""

@@ -17,8 +17,8 @@ materializes such a union by scanning the table as soon as two of them meet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 from itertools import product
@@ -30,7 +30,7 @@ from projector.compile.analyse import Analysis
 from projector.compile.budget import budgets
 from projector.compile.errors import RefusedError, RefusedModelError
 from projector.compile.expression import Column, Expression, Resolver, equalities, identifier
-from projector.compile.names import touched_name
+from projector.compile.names import WEIGHT, touched_name
 from projector.compile.order import Source, from_items
 from projector.compile.pushed import FeedProgram
 from projector.compile.relation import Occurrence, unique_keys
@@ -176,9 +176,6 @@ def _statement(
     read: dict[int, set[str]] = {}
     key = ", ".join(output.expression.sql(resolver(-1)) for output in analysis.key)
     where = " AND ".join(term.sql(resolver(owner)) for owner, term in owned)
-    author = _author_of_copies(analysis, feed, absent)
-    if feed is not None and author is not None:
-        where = " AND ".join(filter(None, (where, feed.copied(author.sql(resolver(-1))))))
     sources = [
         Source(
             index=o.index,
@@ -190,10 +187,20 @@ def _statement(
         for o in analysis.occurrences
         if o.index not in absent
     ]
+    author = _author_of_copies(analysis, feed, absent)
+    beside = at_end = ""
+    if feed is not None and author is not None:
+        images = [analysis.occurrences[source.index] for source in sources if source.images]
+        author = _seen_from(images[0], author, [term for _, term in owned])
+        joins = feed.looked_up(author.sql(resolver(-1)))
+        beside, at_end = (joins, "") if author.occurrences() <= {images[0].index} else ("", joins)
+        where = " AND ".join(filter(None, (where, *feed.copies([_gone(o) for o in images]))))
+    terms = [term for _, term in owned]
     try:
-        items, looked_up = from_items(sources, [term for _, term in owned], read)
+        items, looked_up = from_items(sources, terms, read, least=bool(beside or at_end), beside=beside)
     except RefusedError as error:
         raise RefusedModelError(analysis.model.name, error) from error
+    items += at_end
     found = f"{items} WHERE {where}" if where else items
     wide = budget = None
     if not lost and len(sources) > 1 and sum(source.images for source in sources) == 1:
@@ -203,7 +210,6 @@ def _statement(
         ):
             copied = None if feed is None or author is None else (feed.copied, author)
             budget = waits.get(parent.index)
-            terms = [term for _, term in owned]
             wide = wide_statement(analysis, sources, terms, found, single=budget is not None, copied=copied)
             if budget is not None and wide is None:
                 why = "is found by columns that can't be kept until then: cast them to text"
@@ -215,6 +221,19 @@ def _statement(
         wide=wide,
         budget=budget,
     )
+
+
+def _seen_from(occurrence: Occurrence, expression: Expression, terms: Sequence[Expression]) -> Expression:
+    """What an occurrence's own column says as well, where one has to equal the expression; else the expression."""
+    for name, other in equalities(tuple(terms), occurrence.index):
+        if other == expression and isinstance(other, Column):
+            return replace(other, occurrence=occurrence.index, name=name)
+    return expression
+
+
+def _gone(imaged: Occurrence) -> str:
+    """SQL that holds for images that may have been part of rows that are there no more: each one of a nullable side or a group."""
+    return f"{imaged.alias}.{WEIGHT} <= 0" if isinstance(imaged.table, Table) and not imaged.optional else "1"
 
 
 def _reads_minor(analysis: Analysis, occurrence: Occurrence, minor: Minor) -> bool:

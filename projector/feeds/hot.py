@@ -12,7 +12,7 @@ What readers see is a row of ``<model>__hot``, there while entries have to be me
     is no longer    the copies, acknowledged, the last slice of them too; then the row is deleted
 
 so that a reader who looks before and after reading copies never misses an entry. Between a flip and its end the author
-is in `FLIPS`: whatever else changes meanwhile still touches the copies, and the row's deletion is still owed.
+is in `FLIPS`: whatever else goes meanwhile still touches its copies, and the row's deletion is still owed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 from projections.fan_out import hot_table
 from projections.feed_tables import SHARD
 from projector.compile.names import replica_name
-from projector.compile.pushed import AUTHOR, FLIPS, FeedProgram
+from projector.compile.pushed import AUTHOR, CREATE_THAWED, FLIPS, THAWED, FeedProgram
 from projector.feeds.policy import Policy, SideWrite
 from projector.replica.deferred import parent_text
 from projector.replica.images import Images
@@ -35,6 +35,7 @@ class HotAuthors(Policy):
     """The hot authors of one feed. flips: since somebody looked and cleared it, how many became hot (True) or not."""
 
     def __init__(self, connection: sqlite3.Connection, feed: FeedProgram, images: Images) -> None:
+        connection.execute(CREATE_THAWED)
         self._run = connection.execute
         self._feed = feed
         self._put: Callable[[tuple[Any, ...], tuple[Any, ...] | None], None] = images.writing(feed.hot.fullname)
@@ -48,6 +49,7 @@ class HotAuthors(Policy):
         self._emptied = False
         self._hot_now: dict[Any, bool] = {}  # authors that flipped in the batch: how they ended
         self._silent = False
+        self._thawed = True  # perhaps: of a batch that was rolled back
         self.flips: Counter[bool] = Counter()
 
     @property
@@ -68,6 +70,7 @@ class HotAuthors(Policy):
 
     def end(self, committed_at: int, *, snapshot: bool = False) -> None:
         """Decide who is hot, from the edges as this transaction left them."""
+        self._forget_thawed()  # a copy may be made now
         if self._emptied:
             self._run(f"DELETE FROM {self._feed.counts}")
         if self._emptied or snapshot:
@@ -108,6 +111,7 @@ class HotAuthors(Policy):
     def clear(self, *, silent: bool) -> None:
         """A batch begins."""
         self._hot_now.clear()
+        self._forget_thawed()
         self._silent = silent
 
     def reset(self) -> None:
@@ -116,6 +120,7 @@ class HotAuthors(Policy):
         self._changes.clear()
         self.flips.clear()
         self._emptied = False
+        self._thawed = True
 
     def under_way(self) -> list[Any]:
         """Authors whose flip is not worked off."""
@@ -135,9 +140,18 @@ class HotAuthors(Policy):
         hot = self._hot_now.get(author)
         return hot if hot is not None else self._run(self._is_hot, (author,)).fetchone() is not None
 
+    def _forget_thawed(self) -> None:
+        if self._thawed:
+            self._run(f"DELETE FROM {THAWED} WHERE model = ?", (self._feed.model,))
+            self._thawed = False
+
     def _flip(self, author: Any, hot: bool) -> None:
+        was_hot = not hot and author not in self._hot_now
         self._hot_now[author] = hot
         self.flips[hot] += 1
         self._put((author,), (author,) if hot else None)
         if not self._silent:
-            self._run(f"INSERT OR IGNORE INTO {FLIPS} VALUES (?, ?)", (self._feed.model, author))
+            new = self._run(f"INSERT OR IGNORE INTO {FLIPS} VALUES (?, ?)", (self._feed.model, author)).rowcount
+            if was_hot and new:
+                self._run(f"INSERT INTO {THAWED} VALUES (?, ?)", (self._feed.model, author))
+                self._thawed = True

@@ -85,8 +85,14 @@ def _decided_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _copies_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    copied = FeedProgram.copied
+    copied, copies = FeedProgram.copied, FeedProgram.copies
     monkeypatch.setattr(FeedProgram, "copied", lambda self, author: copied(self, author).partition(" OR ")[0] + ")")
+    monkeypatch.setattr(FeedProgram, "copies", lambda self, gone: copies(self, ()))
+
+
+def _thawed_for_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget = HotAuthors._forget_thawed
+    monkeypatch.setattr(HotAuthors, "_forget_thawed", lambda self: None if self._hot_now else forget(self))
 
 
 def _debt_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +130,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(name="flips decided by batch", breaks=_decided_by_batch, most_keys=MOST_KEYS),
     Mutant(name="copies of a flip under way are not looked for", breaks=_copies_forgotten),
+    Mutant(name="thawed though another transaction follows", breaks=_thawed_for_the_batch),
     Mutant(name="the flag's debt does not outlive a crash", breaks=_debt_in_memory),
     Mutant(name="a flip that comes back is not told again", breaks=_flagged_once, most_keys=MOST_KEYS),
 )
