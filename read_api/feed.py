@@ -116,6 +116,10 @@ class FeedReader:
             hot, authors = now, None
         raise NotStoredError(f"authors of {self._name} became hot {_READS} times while a page was read")
 
+    async def pulled(self, reader: Any) -> list[Any]:
+        """Authors whose own entries a reader's page is merged with, by the flags that the last page of anybody found."""
+        return await self._followed(reader, self._hot_known)
+
     async def _hot(self) -> frozenset[Any]:
         began = asyncio.get_running_loop().time()
         rows = await self._rows(self._hot_authors, (SHARD,))

@@ -52,12 +52,7 @@ class Streams:
         self._open_s = open_s
         self._closing = asyncio.Event()
         readers = service.readers
-        self._subjects = {
-            name: Subjects(
-                reader, service.store, readers[bucket.index.name] if (bucket := reader.route.bucket) else None
-            )
-            for name, reader in readers.items()
-        }
+        self._subjects = {name: Subjects(reader, service.store, readers) for name, reader in readers.items()}
 
     @property
     def _metrics(self) -> Metrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,12 +18,12 @@ from read_api.watched import State
 
 
 class Subjects:
-    """Subjects of one read model. index: the reader of its buckets' index, where it has time buckets."""
+    """Subjects of one read model. readers: of all, by name: partitions of others may be shown with its own."""
 
-    def __init__(self, reader: Reader, store: Store, index: Reader | None = None) -> None:
+    def __init__(self, reader: Reader, store: Store, readers: Mapping[str, Reader]) -> None:
         self._reader = reader
         self._store = store
-        self._index = index
+        self._readers = readers
         table = reader.route.table
         # Without the bucket: a time-ordered id says which one it is.
         self._key = (*reader.route.path, *(clustering.column for clustering in table.clustering))
@@ -42,20 +43,31 @@ class Subjects:
         named = dict(zip(self._reader.route.path, query.partition, strict=True))
         if not self._reader.fits:
             return {}  # of rows that Postgres answers nobody announces anything: they are looked at now and then
-        bucket = self._reader.route.bucket
-        if bucket is None or self._index is None:
-            return {self._name: {await self._mark(self._reader, named)}}
-        # The buckets of the rows that are shown, for edits; their index, which counts, for what is new or gone.
-        buckets = {msgspec.json.decode(row)[bucket.column] for row in state.rows.values()}
-        return {
-            self._index.route.table.name: {await self._mark(self._index, named)},
-            self._name: {await self._mark(self._reader, named | {bucket.column: number}) for number in buckets},
+        bucket, feed = self._reader.route.bucket, self._reader.stored.feed
+        if bucket is not None:
+            # The buckets of the rows that are shown, for edits; their index, which counts, for what is new or gone.
+            buckets = {msgspec.json.decode(row)[bucket.column] for row in state.rows.values()}
+            return {
+                bucket.index.name: {await self._mark(self._readers[bucket.index.name], query.partition)},
+                self._name: {await self._named(named | {bucket.column: number}) for number in buckets},
+            }
+        own = {self._name: {await self._named(named)}}
+        if feed is None:
+            return own
+        # Entries of hot authors are nowhere but with them, and whom the reader follows says whose they are.
+        (reader,) = query.partition
+        pull, following = feed.also
+        return own | {
+            pull: {await self._mark(self._readers[pull], (author,)) for author in await feed.pulled(reader)},
+            following: {await self._mark(self._readers[following], (reader,))},
         }
 
     @property
     def _name(self) -> str:
         return self._reader.route.table.name
 
-    async def _mark(self, reader: Reader, named: dict[str, Any]) -> int:
-        values = [named[column] for column in reader.route.table.partition_key]
-        return mark(await self._store.serialized(reader.statement(Shape()), values))
+    async def _named(self, named: Mapping[str, Any]) -> int:
+        return await self._mark(self._reader, [named[column] for column in self._reader.route.table.partition_key])
+
+    async def _mark(self, reader: Reader, partition: Sequence[Any]) -> int:
+        return mark(await self._store.serialized(reader.statement(Shape()), partition))

@@ -6,8 +6,7 @@
 
 Promised: a watch that lives shows every change of its rows within SWEEP_SECONDS, and with announcements within
 milliseconds; the rows are those that a read of the same query without a token would give, by the same way. While Cassandra
-is away the last state stands. Not promised: every state in between; nor the quick way for rows that are merged at read time
-from partitions of others (authors too hot to be copied). A state is never followed by one from before it.
+is away the last state stands. Not promised: every state in between. A state is never followed by one from before it.
 """
 
 from __future__ import annotations

@@ -15,12 +15,14 @@ import pytest
 from command_api.process.settings import Settings
 from projections import READ_MODELS
 from projections.cassandra_table import write_timestamp
+from projections.feeds import HOME_TIMELINE
 from projections.orders import ORDERS_BY_USER
 from projections.partition_marks import Announcement, mark, packed
 from read_api import streams
 from read_api.app import ReadApi
 from tests.integration.read_api.stand import BY_NUMBER, MODELS, Place
 from tests.integration.read_api.test_read_buckets import CHANNEL, fill
+from tests.integration.read_api.test_read_feed import READER, Feed, author
 from tests.unit.access.tokens import AUTH, SOMEBODY_ELSE, SUBJECT, bearer, token
 
 
@@ -154,6 +156,37 @@ def test_time_buckets_are_watched_by_their_index_and_by_the_rows_shown(place: Pl
             written(application, table, *values)
             await until(lambda number=number: len(stream.events) == number)
         await stream.hang_up()
+
+    run(place, test)
+
+
+def test_entries_of_hot_authors_are_pushed_to_who_follows_them(place: Place) -> None:
+    feed = Feed(place, HOME_TIMELINE)
+    feed.create()
+    feed.follow(1, 2)
+    feed.flag(1, 3)
+    feed.post([(1, 1, 2)], copied=True)
+    feed.post([(2, 2, 1)], copied=False)
+
+    async def test(application: ReadApi) -> None:
+        stream = Stream(application, f"{feed.path}/changes")
+        await until(lambda: stream.events)
+        feed.post([(3, 3, 1)], copied=False)
+        written(application, "posts_by_author", author(3).bytes)
+        written(application, "posts_by_author", author(1).bytes)
+        await until(lambda: len(stream.events) == 2)
+        feed.follow(3)
+        feed.post([(4, 4, 3)], copied=False)
+        written(application, "followees_by_user", READER.bytes)
+        await until(lambda: len(stream.events) == 3)
+        feed.post([(5, 5, 3)], copied=False)
+        written(application, "posts_by_author", author(3).bytes)
+        await until(lambda: len(stream.events) == 4)
+        await stream.hang_up()
+        told = [
+            row["post_id"] for kind, body in stream.events for row in body["rows" if kind == "snapshot" else "upserted"]
+        ]
+        assert sorted(told) == sorted(feed.wanted())
 
     run(place, test)
 
