@@ -24,7 +24,7 @@ from projector.apply.consume import LogGapError
 from projector.apply.log import LogUnavailableError
 from projector.apply.step import MaintenanceError
 from projector.cassandra.errors import CassandraError
-from projector.cassandra.roles import make, roles
+from projector.cassandra.roles import connect_without_default, make, roles
 from projector.cassandra.session import close, connect
 from projector.compile.catalogue import page
 from projector.compile.errors import CompileError
@@ -101,10 +101,20 @@ def setup(
 
 
 @app.command("roles")
-def make_roles() -> None:
+def make_roles(
+    replace_default_password: Annotated[
+        bool,
+        typer.Option(
+            "--replace-default-password",
+            help="Where cassandra.password is refused and Cassandra's default one, cassandra, is not, change it first:"
+            " the superuser cassandra has cassandra.password from then on. Run again, it only logs in.",
+        ),
+    ] = False,
+) -> None:
     """Make the least-privilege roles in Cassandra whose passwords the settings give, as a superuser; may be repeated.
 
-    Run it before `setup` for the role that sets up, and after it for the grants on the keyspace.
+    Run it before `setup` for the role that sets up, and after it for the grants on the keyspace. On a new cluster
+    --replace-default-password gives the superuser that Cassandra has made, cassandra, the password of the settings.
 
     Example: LOCKSTEP_CASSANDRA__USERNAME=cassandra LOCKSTEP_CASSANDRA__PASSWORD=… projector roles
     """
@@ -114,7 +124,7 @@ def make_roles() -> None:
         raise ConfigurationError(
             "cassandra_roles: no role has a password: set LOCKSTEP_CASSANDRA_ROLES__READER__PASSWORD and its like"
         )
-    session = connect(settings.cassandra)
+    session = (connect_without_default if replace_default_password else connect)(settings.cassandra)
     try:
         make(session, chosen, settings.cassandra.keyspace)
     finally:

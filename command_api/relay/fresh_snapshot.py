@@ -65,7 +65,7 @@ def fresh_snapshot(settings: Settings) -> SetupReport:
             keep_alive()
 
         origin = Origin(name=relay.database_name, database=identity.database)
-        publisher = Publisher(settings.kafka, confirmed=position, on_wait=keep_alive)
+        publisher = Publisher(settings.kafka, confirmed=position, on_wait=keep_alive, give_up_s=_FLUSH_S)
         try:
             _publish_up_to(
                 point,

@@ -245,7 +245,7 @@ class Session:
 
 
 class _StopAskedError(TransientError):
-    """SIGTERM came while the queue was full."""
+    """SIGTERM came while Kafka was behind."""
 
 
 def compile_with(catalog: Catalog, origin: Origin) -> Callable[[Relation], RowEncoders]:

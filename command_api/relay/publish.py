@@ -18,6 +18,7 @@ Not promised: that unacknowledged records are not in the log. The next session r
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -37,6 +38,7 @@ BATCH_RECORDS: Final = 500  # librdkafka takes them in about half of LINGER_MS
 BATCH_BYTES: Final = 1 << 20
 LINGER_MS: Final = 1
 _KICK_S: Final = 0.001
+_SOON_S: Final = 0.25  # a wait that is no longer is nobody's business
 
 QUIET: Final[dict[str, Any]] = {"log_level": 3, "logger": logging.getLogger("librdkafka")}
 """librdkafka's own lines go through our log, and only errors: its warnings repeat what the errors say."""
@@ -51,6 +53,10 @@ _REFUSED: Final = (
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.SASL_AUTHENTICATION_FAILED,
 )
+
+
+def _size(record: dict[str, Any]) -> int:
+    return len(record["value"]) + len(record["key"] or b"")
 
 
 def kafka_error(error: KafkaError, doing: str) -> RelayError:
@@ -71,10 +77,19 @@ class Publisher:
     """The producer of one session.
 
     produced, acknowledged: records. confirmed, published: LSNs; published is the last position handed to the producer.
-    on_wait: called now and then while the queue is full, so that the caller keeps its other promises.
+    on_wait: called now and then while Kafka is behind for long, so that the caller keeps its other promises.
+    give_up_s: how long Kafka may acknowledge nothing while too much waits; LogUnavailableError then.
     """
 
-    def __init__(self, settings: Kafka, *, confirmed: int, on_wait: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        settings: Kafka,
+        *,
+        confirmed: int,
+        on_wait: Callable[[], None] = lambda: None,
+        give_up_s: float = math.inf,
+    ) -> None:
+        self._give_up_s = give_up_s
         self.confirmed = confirmed
         self.published = confirmed
         self.produced = 0
@@ -104,7 +119,7 @@ class Publisher:
         """
         batch = self._batch
         batch.append({"value": value, "key": key})
-        self._batch_bytes = size = self._batch_bytes + len(value)
+        self._batch_bytes = size = self._batch_bytes + len(value) + len(key or b"")
         if len(batch) >= self._offer_at or size >= BATCH_BYTES:
             self._offer()
 
@@ -169,12 +184,18 @@ class Publisher:
 
     def _offer(self) -> None:
         """Hand a batch over when none is under way; waits for that only when too much waits already."""
+        began = time.monotonic()
         while not (room := self._has_room()) and self._batch_bytes >= BATCH_BYTES:
             self._take_in(0.001)
-            self.on_wait()
+            waited = time.monotonic() - began
+            if waited >= self._give_up_s:
+                raise LogUnavailableError(f"Kafka has acknowledged nothing for {waited:.0f} s")
+            if waited >= _SOON_S:
+                self.on_wait()
         if room:
             self._hand_over()
-        self._offer_at = len(self._batch) + BATCH_RECORDS
+        else:
+            self._offer_at = len(self._batch) + BATCH_RECORDS
 
     def _kick(self) -> None:
         """Send what was handed over without waiting for more to come."""
@@ -186,14 +207,16 @@ class Publisher:
     def _hand_over(self) -> None:
         """Give a batch to the producer, in order and whole; waits while its queue is full."""
         batch, size = self._batch, self._batch_bytes
-        if len(batch) > BATCH_RECORDS:
+        # Where Kafka takes so long that all this has come meanwhile, a large request is worth a thread that spins.
+        if len(batch) > BATCH_RECORDS and size < BATCH_BYTES:
             batch, self._batch = batch[:BATCH_RECORDS], batch[BATCH_RECORDS:]
-            size = sum([len(record["value"]) for record in batch])
+            size = sum(map(_size, batch))
             self._batch_bytes -= size
         else:
             self._batch, self._batch_bytes = [], 0
+        self._offer_at = len(self._batch) + BATCH_RECORDS
         if size > self._largest:
-            largest = max(len(record["value"]) for record in batch)
+            largest = max(map(_size, batch))
             if largest > self._largest:
                 raise SetupError(
                     f"a record of {largest} bytes is larger than kafka.max_message_bytes allows", hint=_RAISE_LIMIT
@@ -207,11 +230,12 @@ class Publisher:
             if taken == len(batch):
                 self._under_way = self.produced
                 return
+            for record in batch:
+                refused: KafkaError | None = record.get("_error")
+                if refused is not None and refused.code() != KafkaError._QUEUE_FULL:
+                    raise kafka_error(refused, "a record was refused")
             # What was not taken is the end of the batch: a full queue refuses all that follows.
             batch = batch[taken:]
-            refused: KafkaError | None = batch[0].get("_error")
-            if refused is not None and refused.code() != KafkaError._QUEUE_FULL:
-                raise kafka_error(refused, "a record was refused")
             self._take_in(0.01)
             self.on_wait()
 
@@ -249,7 +273,7 @@ def producer_properties(
         "topic.metadata.refresh.interval.ms": 10_000,
         **settings.client_properties(),
         "message.max.bytes": settings.max_message_bytes,
-        "queue.buffering.max.kbytes": QUEUE_BYTES >> 10,
+        "queue.buffering.max.kbytes": max(QUEUE_BYTES, 2 * settings.max_message_bytes) >> 10,
         "queue.buffering.max.messages": QUEUE_RECORDS,
         "enable.idempotence": True,
         "acks": "all",

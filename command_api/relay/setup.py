@@ -87,7 +87,7 @@ def initial_snapshot(
     identity = connection.identify()
     _log.info("making the slot; this waits for the transactions that are running now", slot=settings.relay.slot)
     exported = connection.create_slot(settings.relay.slot)
-    publisher = Publisher(settings.kafka, confirmed=0)
+    publisher = Publisher(settings.kafka, confirmed=0, give_up_s=_TIMEOUT_S)
     try:
         rows = write_snapshot(
             catalog=catalog,

@@ -7,22 +7,31 @@
 Statements may be run again: what is there is kept, passwords become those of the settings, and grants beyond these are
 taken back, so that a role that was once given more has no more than it needs. Only a cluster with an authorizer keeps
 grants (``CassandraAuthorizer``); one without says so and is left as it is.
+
+A new cluster has one superuser, cassandra, whose password everybody knows: cassandra. `connect_without_default` gives it
+that of the settings.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Final
 
 from cassandra import DriverException, InvalidRequest
 from cassandra.cluster import NoHostAvailable, Session
+from pydantic import SecretStr
 
+from command_api.process.cassandra_login import remedy
 from command_api.process.logging import get_logger
-from command_api.process.settings import CassandraRoles, Login
-from projector.cassandra.errors import CassandraError
+from command_api.process.settings import Cassandra, CassandraRoles, Login
+from projector.cassandra.errors import CassandraError, CassandraUnreachableError
+from projector.cassandra.session import close, connect
 
 _log = get_logger(__name__)
 _TIMEOUT_S: Final = 30.0
+_DEFAULT: Final = "cassandra"  # both the name and the password of the superuser that Cassandra makes
+_RETRY_S: Final = 0.5
 
 
 class RolesError(CassandraError):
@@ -62,6 +71,59 @@ def roles(settings: CassandraRoles, keyspace: str) -> tuple[Role, ...]:
     )
 
 
+def connect_without_default(settings: Cassandra, *, deadline_s: float = 15.0) -> Session:
+    """A session as the superuser `cassandra`, whose password is that of the settings and no longer Cassandra's default.
+
+    Where the login of the settings is refused and the default one is not, the password is changed first; run again, this
+    only logs in. A refusal counts when it lasts: a node that has just started makes its superuser a moment after it
+    listens, and remembers a password for two seconds (credentials_validity) after it was changed.
+    Raises RolesError, CassandraUnreachableError.
+    """
+    password = settings.password.get_secret_value() if settings.password is not None else ""
+    if settings.username != _DEFAULT or password in ("", _DEFAULT):
+        raise RolesError(
+            "to replace Cassandra's default password set cassandra.username to cassandra, the superuser that has it,"
+            " and cassandra.password to another one"
+        )
+    until = time.monotonic() + deadline_s
+    replaced = False
+    while True:
+        try:
+            return connect(settings)
+        except CassandraUnreachableError as error:
+            if not _is_refused_login(error):
+                raise
+            refused = error
+        if not replaced:
+            replaced = _replace_default(settings, password)
+        if time.monotonic() >= until:
+            raise refused if replaced else RolesError(f"{refused}; Cassandra's default password is refused too")
+        time.sleep(_RETRY_S)  # the deadline is above; Cassandra tells nobody when a login is taken
+
+
+def _is_refused_login(error: CassandraUnreachableError) -> bool:
+    look_at = remedy(error.__cause__) if error.__cause__ is not None else None
+    return look_at is not None and "cassandra.password" in look_at  # and not at a certificate
+
+
+def _replace_default(settings: Cassandra, password: str) -> bool:
+    """Whether the default login was let in, and has given its role the password."""
+    try:
+        session = connect(settings.model_copy(update={"password": SecretStr(_DEFAULT)}))
+    except CassandraUnreachableError as error:
+        if not _is_refused_login(error):
+            raise
+        return False
+    try:
+        _run(session, f"ALTER ROLE {_name(_DEFAULT)} WITH PASSWORD = {_text(password)}")
+    except (DriverException, NoHostAvailable) as error:
+        raise RolesError(f"the default password of the role {_DEFAULT} can't be replaced ({_safe(error)})") from None
+    finally:
+        close(session)
+    _log.info("the default password is replaced", role=_DEFAULT)
+    return True
+
+
 def make(session: Session, chosen: tuple[Role, ...], keyspace: str) -> None:
     """Make the roles, or bring them to what they should be, as a superuser; raises RolesError."""
     try:
@@ -69,9 +131,7 @@ def make(session: Session, chosen: tuple[Role, ...], keyspace: str) -> None:
             "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (keyspace,)
         ).one()
         for role in chosen:
-            # CQL binds no value in these statements. A quote is the only character that ends a text.
-            password = role.password.replace("'", "''")
-            options = f"WITH LOGIN = true AND SUPERUSER = false AND PASSWORD = '{password}'"
+            options = f"WITH LOGIN = true AND SUPERUSER = false AND PASSWORD = {_text(role.password)}"
             _run(session, f"CREATE ROLE IF NOT EXISTS {_name(role.name)} {options}")
             _run(session, f"ALTER ROLE {_name(role.name)} {options}")
             may = {on: names for on, names in role.may.items() if there is not None or on == "ALL KEYSPACES"}
@@ -120,6 +180,11 @@ def _resource(shown: str) -> tuple[str, str]:
 
 def _name(role: str) -> str:
     return '"' + role.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    # CQL binds no value in statements about roles. A quote is the only character that ends a text.
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _run(session: Session, statement: str) -> None:

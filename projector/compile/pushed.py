@@ -76,10 +76,11 @@ class FeedProgram:
     def looked_up(self, author: str) -> str:
         """Joins that give `copies` what it asks of the author, an SQL expression."""
         model = literal(self.model)
+        # Without its type an author is looked up by both columns: those tables' own have none.
         return (
             f' LEFT JOIN {replica_name(self.hot.fullname)} AS "(hot)" ON "(hot)".{AUTHOR} = {author}'
-            f' LEFT JOIN {FLIPS} AS "(flip)" ON "(flip)".model = {model} AND "(flip)".{AUTHOR} = {author}'
-            f' LEFT JOIN {THAWED} AS "(thawed)" ON "(thawed)".model = {model} AND "(thawed)".{AUTHOR} = {author}'
+            f' LEFT JOIN {FLIPS} AS "(flip)" ON "(flip)".model = {model} AND "(flip)".{AUTHOR} = +{author}'
+            f' LEFT JOIN {THAWED} AS "(thawed)" ON "(thawed)".model = {model} AND "(thawed)".{AUTHOR} = +{author}'
         )
 
     def copies(self, gone: Sequence[str]) -> tuple[str, str, str]:
@@ -96,7 +97,7 @@ class FeedProgram:
         hot, model = replica_name(self.hot.fullname), literal(self.model)
         return (
             f"(NOT EXISTS (SELECT 1 FROM {hot} AS h WHERE h.{AUTHOR} = {author})"
-            f" OR EXISTS (SELECT 1 FROM {FLIPS} AS f WHERE f.model = {model} AND f.{AUTHOR} = {author}))"
+            f" OR EXISTS (SELECT 1 FROM {FLIPS} AS f WHERE f.model = {model} AND f.{AUTHOR} = +{author}))"
         )
 
 

@@ -88,7 +88,7 @@ class HotAuthors(Policy):
                 self._run(self._no_count, (author,))
             hot = self._now(author)
             if edges < stays if hot else edges >= policy.threshold:
-                self._flip(author, not hot)
+                self._flip(author, not hot, snapshot=snapshot)
         self._changes.clear()
 
     def first(self) -> Iterator[SideWrite]:
@@ -145,8 +145,9 @@ class HotAuthors(Policy):
             self._run(f"DELETE FROM {THAWED} WHERE model = ?", (self._feed.model,))
             self._thawed = False
 
-    def _flip(self, author: Any, hot: bool) -> None:
-        was_hot = not hot and author not in self._hot_now
+    def _flip(self, author: Any, hot: bool, *, snapshot: bool = False) -> None:
+        # A snapshot may stand for transactions that nobody has seen.
+        was_hot = not hot and not snapshot and author not in self._hot_now
         self._hot_now[author] = hot
         self.flips[hot] += 1
         self._put((author,), (author,) if hot else None)

@@ -33,6 +33,7 @@ ROLES = (
     "reader",
     "refresher",
     "kafka",
+    "cassandra_superuser",
     "cassandra_setup",
     "cassandra_projector",
     "cassandra_reader",

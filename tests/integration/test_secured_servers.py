@@ -22,15 +22,16 @@ from typing import IO
 import httpx
 import psycopg
 import pytest
-from cassandra import Unauthorized
+from cassandra import AuthenticationFailed, Unauthorized
 from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import DCAwareRoundRobinPolicy
 from secured_servers import SecuredServers, secured_servers
 
 from deploy.local import folders, ports
 
 AT_DEBUG_LEVEL = Path(__file__).with_name("at_debug_level.py")
+REPLACED = "the default password is replaced"
 WRONG = "never-the-right-one"
 MODULES = {"command-api": "command_api", "relay": "command_api.relay", "projector": "projector", "read-api": "read_api"}
 
@@ -55,6 +56,7 @@ WRONGS = [
         "relay setup": ("postgres", "kafka"),
         "relay run": ("postgres", "kafka"),
         "projector roles": ("cassandra",),
+        "projector roles --replace-default-password": ("cassandra",),
         "projector setup": ("cassandra", "postgres"),
         "projector refresh --scheduled": ("postgres",),
         "projector refresh category_report": ("postgres",),
@@ -118,12 +120,13 @@ def processes(servers: SecuredServers) -> Processes:
     for command, settings in (
         ("command-api migrate", {}),
         ("relay setup", {}),
-        ("projector roles", _roles(servers)),
+        ("projector roles --replace-default-password", _roles(servers)),
         ("projector setup", _cassandra_login(servers, "setup")),
         ("projector roles", _roles(servers)),
     ):
         code, said = found.run(command, **settings)
         assert code == 0, f"{command}: {said[-3000:]}"
+        assert (REPLACED in said) is ("--replace" in command)
     return found
 
 
@@ -135,7 +138,10 @@ def _roles(servers: SecuredServers) -> dict[str, str]:
         )
         for name in ("setup", "projector", "reader")
     }
-    return given | {"LOCKSTEP_CASSANDRA__USERNAME": "cassandra", "LOCKSTEP_CASSANDRA__PASSWORD": "cassandra"}
+    return given | {
+        "LOCKSTEP_CASSANDRA__USERNAME": "cassandra",
+        "LOCKSTEP_CASSANDRA__PASSWORD": servers.password["cassandra_superuser"],
+    }
 
 
 @contextlib.contextmanager
@@ -243,7 +249,7 @@ def test_each_role_may_what_it_needs_and_no_more(servers: SecuredServers, proces
     assert not may("setup", "SELECT * FROM system_auth.roles")
 
     # What somebody gave beside it is taken back; a permission is remembered for two seconds.
-    with _logged_in(servers, "cassandra", "cassandra") as session:
+    with _logged_in(servers, "cassandra", servers.password["cassandra_superuser"]) as session:
         session.execute("GRANT MODIFY ON lockstep.projection_positions TO lockstep_reader")
         session.execute("GRANT DROP ON ALL KEYSPACES TO lockstep_projector")
         _wait_until(lambda: may("reader", write), "the reader was given too much")
@@ -269,6 +275,32 @@ def _wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.1)  # the deadline is above; a cache that expires tells nobody
+
+
+def test_the_default_password_is_replaced_once(servers: SecuredServers, processes: Processes) -> None:
+    with pytest.raises(NoHostAvailable) as refused, _logged_in(servers, "cassandra", "cassandra"):
+        pass
+    assert all(isinstance(cause, AuthenticationFailed) for cause in refused.value.errors.values())
+    code, said = processes.run("projector roles --replace-default-password", "again", **_roles(servers))
+    assert code == 0, said[-3000:]
+    assert REPLACED not in said
+
+
+@pytest.mark.parametrize(
+    ("label", "login"),
+    [
+        ("to itself", {"LOCKSTEP_CASSANDRA__PASSWORD": "cassandra"}),
+        ("of somebody else", {"LOCKSTEP_CASSANDRA__USERNAME": "lockstep_setup"}),
+    ],
+)
+def test_the_default_password_is_not_replaced_by_what_cannot_be(
+    servers: SecuredServers, processes: Processes, label: str, login: dict[str, str]
+) -> None:
+    code, said = processes.run("projector roles --replace-default-password", label, **(_roles(servers) | login))
+    assert code == 1
+    assert "set cassandra.username to cassandra" in said
+    assert "cassandra.password to another one" in said
+    assert "Traceback" not in said
 
 
 def test_roles_can_be_made_by_a_superuser_only(servers: SecuredServers, processes: Processes) -> None:
@@ -307,7 +339,7 @@ def _wrong(servers: SecuredServers, command: str, server: str, kind: str) -> tup
     password, authority = kind == "password", str(servers.other_ca)
     if command == "projector setup" and server == "postgres":
         own |= _cassandra_login(servers, "setup")  # it makes the keyspace first
-    if command == "projector roles":
+    if command.startswith("projector roles"):
         own |= _roles(servers)
     if server == "postgres":
         roles = {"relay run": "relay", "command-api serve": "command_api"}

@@ -109,9 +109,9 @@ def _flagged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The flag is written for authors who were not hot before the batch only."""
     flip = HotAuthors._flip
 
-    def once(self: HotAuthors, author: Any, hot: bool) -> None:
+    def once(self: HotAuthors, author: Any, hot: bool, **named: bool) -> None:
         known = author in self._hot_now
-        flip(self, author, hot)
+        flip(self, author, hot, **named)
         if known:
             del self._hot_now[author]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from projector.apply.anew import Anew
 from projector.apply.step import Step
 from projector.compile.program import compile_models
 from projector.replica.schema import open_replica
@@ -11,7 +12,8 @@ from tests.oracle import store
 from tests.oracle.feed_views import edge, entry, of_edges
 from tests.oracle.history import Commit, Event
 from tests.oracle.test_counter_examples import commit, transactions
-from tests.oracle.test_counter_examples_of_partitions import follows, says
+from tests.oracle.test_counter_examples_of_partitions import Position, World, follows, says
+from tests.oracle.test_counter_examples_of_partitions import Worker as Batches
 from tests.oracle.values import of
 
 FOUR_EDGES = of_edges(4, 0.5)
@@ -88,3 +90,37 @@ def test_who_begins_with_a_snapshot_knows_the_same_hot_authors() -> None:
     first.take(UNSAID)
     second.take(UNSAID, silent=True)  # it was away, and 60 is published
     assert copies.rows().keys() == {(who, 1, 0) for who in THREE_READERS}
+
+
+class Restarted(Batches):
+    """One whose rows arrive though its replica's COMMIT does not, and that goes on from a later snapshot."""
+
+    def lose(self, one: Commit) -> None:
+        """Write a batch, then roll it back."""
+        self._connection.execute("BEGIN")
+        self._step.take(transactions(one), since=(self._position.lsn, 0))
+        for rows in self._step.present(self._model):
+            for row in rows:
+                self._world.store[0].insert(tuple(row), one.end)
+        self._connection.execute("ROLLBACK")
+        self._step.reset()
+
+    def go_on(self, snapshot: Commit) -> None:
+        self._connection.execute("BEGIN")
+        found = Anew(0, self._step._program).items(transactions(snapshot), lambda lsn: None)
+        self._step.take([each._replace(snapshot=True) for each in found], since=(self._position.lsn, 0))  # type: ignore[union-attr]
+        self._position = Position(lsn=snapshot.end, applied_lsn=snapshot.end)
+        self._written()
+
+
+def test_a_snapshot_stands_for_what_nobody_saw() -> None:
+    """An author is hot no longer in a batch that is lost; entry 0 goes; the snapshot says of both what is left."""
+    world = World(of_edges(2, 0.9))
+    worker = Restarted(world)
+    worker.batch(commit(20, follows(0, 10), follows(1, 10), says(0, 3), says(1, 2)))
+    assert world.copies() == []
+    worker.lose(commit(30, Event(edge, "d", before=edge_of(1))))
+    assert world.copies() == [0, 1]
+    rest = (Event(edge, "r", after=edge_of(0)), Event(entry, "r", after=entry_of(1, 2)))
+    worker.go_on(commit(50, *rest, xid="snapshot", start=50))
+    assert world.copies() == [1]

@@ -45,9 +45,9 @@ def test_authors_cross_the_threshold_both_ways(feed_reference: Reference, monkey
     flips: Counter[bool] = Counter()
     flip = HotAuthors._flip
 
-    def counted(self: HotAuthors, author: Any, hot: bool) -> None:
+    def counted(self: HotAuthors, author: Any, hot: bool, **named: bool) -> None:
         flips[hot] += 1
-        flip(self, author, hot)
+        flip(self, author, hot, **named)
 
     monkeypatch.setattr(HotAuthors, "_flip", counted)
     for feed in HOT:

@@ -120,3 +120,18 @@ def test_a_refused_delivery_confirms_nothing_after_it(settings: Settings, stack:
     finally:
         publisher.close(0.1)
         client.delete_topics([narrow])[narrow].result(10)
+
+
+def test_a_key_counts_like_its_value(settings: Settings) -> None:
+    """librdkafka would refuse the record amid its batch and take those behind it."""
+    setup(settings)
+    publisher = Publisher(settings.kafka.model_copy(update={"max_message_bytes": 1_000_000}), confirmed=1)
+    try:
+        for key, value in ((b"a", b"small"), (b"k" * 20_000, b"x" * 990_000), (b"c", b"small")):
+            publisher.publish(key, value)
+        publisher.mark(2)
+        with pytest.raises(StoppedError, match="max_message_bytes"):
+            publisher.flush(DEADLINE_S)
+        assert publisher.confirmed == 1
+    finally:
+        publisher.close(0.1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +102,72 @@ def test_a_process_gets_one_file_of_secrets_and_settings_that_exist(name: str) -
 
 
 def test_the_secrets_are_the_files_that_are_made() -> None:
-    made = secrets.texts(dict.fromkeys((*secrets.ROLES, secrets.SIGNING), "x" * 40), host="h", port=1, database="d")
+    made = secrets.texts(dict.fromkeys(secrets.NAMES, "x" * 40), host="h", port=1, database="d")
     assert set(COMPOSE["secrets"]) == set(made)
     used = {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
     assert used == set(made)
+
+
+def entry_point(tmp_path: Path, text: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    """What Cassandra's entry point does to a cassandra.yaml, up to the image's own script."""
+    file = tmp_path / "cassandra.yaml"
+    file.write_text(text)
+    *shell, script = SERVICES["cassandra"]["entrypoint"]
+    script = script.replace("$$", "$").replace("/etc/cassandra/cassandra.yaml", str(file))
+    script = script.replace("exec docker-entrypoint.sh cassandra -f", "true")
+    done = subprocess.run([*shell, script], capture_output=True, text=True, check=False)
+    return done, yaml.safe_load(file.read_text())
+
+
+def test_who_logs_in_to_cassandra_waits_until_its_role_may_do_what_it_does() -> None:
+    made = secrets.texts(dict.fromkeys(secrets.NAMES, "x" * 40), host="h", port=1, database="d")
+    logs_in = {name for name, service in OWN.items() if "[cassandra]" in made[service["secrets"][0]]}
+    assert logs_in & set(RUNNING) == {"projector", "read-api"}
+    chain = ["projector", "cassandra-grants", "projector-setup", "cassandra-roles", "cassandra"]
+    for service, needed in [*pairwise(chain), ("read-api", "cassandra-grants")]:
+        condition = "service_healthy" if needed == "cassandra" else "service_completed_successfully"
+        assert SERVICES[service]["depends_on"][needed] == {"condition": condition}
+
+
+PLAIN = "authenticator: AllowAllAuthenticator\nauthorizer: AllowAllAuthorizer\n"
+MAPS = """\
+# - AllowAllAuthenticator performs no checks, PasswordAuthenticator does.
+authenticator:
+  class_name : AllowAllAuthenticator
+#  class_name : AllowAllAuthenticator
+# AllowAllAuthorizer, CassandraAuthorizer
+authorizer:
+  class_name: AllowAllAuthorizer
+role_manager:
+  class_name: CassandraRoleManager
+network_authorizer:
+  class_name: AllowAllNetworkAuthorizer
+cidr_authorizer:
+  class_name: AllowAllCIDRAuthorizer
+"""
+OF_THE_STAND_IN = (DEPLOY / "images" / "cassandra" / "cassandra.yaml").read_text()
+
+
+@pytest.mark.parametrize("text", [PLAIN, MAPS, OF_THE_STAND_IN], ids=["plain", "maps", "stand-in"])
+def test_cassandra_asks_for_passwords_and_grants(tmp_path: Path, text: str) -> None:
+    def names(found: dict[str, Any]) -> dict[str, str]:
+        entries = {name: found[name] for name in found if name.endswith(("authenticator", "authorizer"))}
+        return {name: entry if isinstance(entry, str) else entry["class_name"] for name, entry in entries.items()}
+
+    done, found = entry_point(tmp_path, text)
+    assert done.returncode == 0, done.stderr
+    wanted = {"authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer"}
+    assert names(found) == names(yaml.safe_load(text)) | wanted
+    again, same = entry_point(tmp_path, (tmp_path / "cassandra.yaml").read_text())
+    assert (again.returncode, same) == (0, found), "a container that is started again"
+
+
+@pytest.mark.parametrize("missing", ["PasswordAuthenticator", "CassandraAuthorizer"])
+def test_cassandra_does_not_start_where_they_cannot_be_set(tmp_path: Path, missing: str) -> None:
+    name = missing.replace("Password", "AllowAll").replace("Cassandra", "AllowAll")
+    done, _ = entry_point(tmp_path, PLAIN.replace(name, "SomebodyElses") + f"# {missing}\n")
+    assert done.returncode == 1
+    assert f"no {missing} can be set" in done.stderr
 
 
 def test_only_loopback_is_published_and_no_server_is() -> None:

@@ -14,8 +14,9 @@ from command_api.process.access.keys import keys_of
 from command_api.process.settings import Settings
 from deploy.containers import secrets
 from deploy.containers.errors import SecretsError
+from projector.cassandra.roles import roles
 
-PASSWORDS = {name: f"{name}-{'x' * 40}" for name in (*secrets.ROLES, secrets.SIGNING)}
+PASSWORDS = {name: f"of-{name}-{'x' * 40}" for name in secrets.NAMES}
 
 
 def mode(path: Path) -> int:
@@ -23,21 +24,23 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "logins"),
+    ("name", "logins", "cassandra"),
     [
-        ("set-up", {"admin", "command_api", "relay", "reader", "refresher"}),
-        ("command-api", {"command_api"}),
-        ("relay", {"relay"}),
-        ("projector", {"relay"}),
-        ("refresher", {"refresher"}),
-        ("read-api", {"reader"}),
-        ("demo", {"command_api", "reader", "refresher"}),
+        ("set-up", {"admin", "command_api", "relay", "reader", "refresher"}, None),
+        ("cassandra-roles", set(), "cassandra"),
+        ("projector-setup", {"admin", "relay"}, "cassandra_setup"),
+        ("command-api", {"command_api"}, None),
+        ("relay", {"relay"}, None),
+        ("projector", {"relay"}, "cassandra_projector"),
+        ("refresher", {"refresher"}, None),
+        ("read-api", {"reader"}, "cassandra_reader"),
+        ("demo", {"command_api", "reader", "refresher"}, "cassandra_reader"),
     ],
 )
-def test_a_process_has_its_own_logins_and_nobody_elses(name: str, logins: set[str]) -> None:
+def test_a_process_has_its_own_logins_and_nobody_elses(name: str, logins: set[str], cassandra: str | None) -> None:
     text = secrets.texts(PASSWORDS, host="db.example", port=6432, database="shop")[f"{name}.toml"]
     found = tomllib.loads(text)
-    assert set(found["postgres"]) == logins
+    assert set(found.get("postgres", ())) == logins
     for role in logins:
         login = conninfo_to_dict(found["postgres"][role])
         assert login == {
@@ -47,7 +50,14 @@ def test_a_process_has_its_own_logins_and_nobody_elses(name: str, logins: set[st
             "user": secrets.ROLES[role],
             "password": PASSWORDS[role],
         }
-    others = {password for role, password in PASSWORDS.items() if role not in logins and role != secrets.SIGNING}
+    known = logins | ({cassandra} if cassandra is not None else set())
+    assert found.get("cassandra") == (
+        {"username": secrets.CASSANDRA_ROLES[cassandra], "password": PASSWORDS[cassandra]} if cassandra else None
+    )
+    assert ("cassandra_roles" in found) is (name == "cassandra-roles")
+    if name == "cassandra-roles":
+        known |= set(secrets.CASSANDRA_ROLES)
+    others = {password for role, password in PASSWORDS.items() if role not in known and role != secrets.SIGNING}
     assert not [password for password in others if password in text]
     assert ("auth" in found) is (name in ("command-api", "read-api", "demo"))
 
@@ -59,6 +69,21 @@ def test_a_file_is_what_a_process_reads(tmp_path: Path, monkeypatch: pytest.Monk
     login = conninfo_to_dict(settings.postgres.reader.get_secret_value())
     assert (login["host"], login["user"]) == ("postgres", "lockstep_reader")
     assert keys_of(settings.auth) is not None
+    assert settings.cassandra.username == "lockstep_reader"
+    assert settings.cassandra.password is not None
+
+
+def test_who_makes_the_roles_in_cassandra_has_the_password_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets.write(tmp_path)
+    monkeypatch.setenv("LOCKSTEP_FILE", str(tmp_path / "cassandra-roles.toml"))
+    settings = Settings()
+    made = {role.name: role.password for role in roles(settings.cassandra_roles, settings.cassandra.keyspace)}
+    assert sorted(made) == ["lockstep_projector", "lockstep_reader", "lockstep_setup"]
+    for name, role in (("projector-setup", "setup"), ("projector", "projector"), ("read-api", "reader")):
+        login = tomllib.loads((tmp_path / f"{name}.toml").read_text())["cassandra"]
+        assert login == {"username": f"lockstep_{role}", "password": made[f"lockstep_{role}"]}
 
 
 def test_prometheus_may_read_metrics_and_nothing_else() -> None:

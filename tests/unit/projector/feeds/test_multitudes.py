@@ -63,3 +63,16 @@ def test_what_leaves_after_that_may_have_copies(connection: sqlite3.Connection) 
     first, rest = READERS[:-2], READERS[-2:]
     touched = batch(step, connection, [leaves(r) for r in first], [leaves(r) for r in rest], lsn=100)
     assert touched >= len(rest) * len(ENTRIES)
+
+
+def test_whether_an_author_is_hot_is_looked_up_by_the_author(connection: sqlite3.Connection) -> None:
+    """Not by going through all authors whose flip is under way, for each image."""
+    program = compile_models([FEED.model])
+    Step(connection, program)
+    looked = 0
+    for statement in program.models[0].touch:
+        for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}"):
+            if "(flip)" in detail or "(thawed)" in detail:
+                looked += 1
+                assert "(model=? AND author=?)" in detail, (statement.sql, detail)
+    assert looked
