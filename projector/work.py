@@ -122,6 +122,9 @@ def work(job: Work) -> None:
             on_refused=parking.refused,
         )
         anew: Anew | None = None
+        skipping: tuple[int, int] | None = (
+            None  # the offsets of a record that can't be read, and of a snapshot behind it
+        )
         while True:
             job.readiness.began("looking at the log and at what is published")
             connection, tables = _standing_for(job, connection, tables, writer)
@@ -147,17 +150,22 @@ def work(job: Work) -> None:
                 turned=_turned(job, connection, tables, session, writer),
                 parking=parking,
                 anew=anew,
+                until=None if skipping is None else skipping[0],
             )
             anew = None
             try:
                 worker.run()
-                break
+                if skipping is None or job.stop.is_set():
+                    break
+                anew, skipping = Anew(skipping[1], job.program), None
+                connection.close()
+                connection = opened(job)
             except ValueFormatError as error:
-                begin = later_snapshot(log, error.offset) if error.offset is not None else None
-                if begin is None:
+                if error.offset is None or (begin := later_snapshot(log, error.offset)) is None:
                     raise
                 _log.warning("a record can't be read: going on from a later snapshot", reason=str(error), offset=begin)
-                anew = Anew(begin, job.program)
+                # First all that stands before it, to a COMMIT: rows of it may be written that the snapshot does not name.
+                skipping = error.offset, begin
                 connection.close()  # with what the batch has left in its temporary tables
                 connection = opened(job)
             except RebuildAskedError as error:

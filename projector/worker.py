@@ -64,7 +64,10 @@ Item = Transaction | Heartbeat
 
 
 class Worker:
-    """One worker over an open replica, log and writer. `run` returns when `stop` is set, between two batches."""
+    """One worker over an open replica, log and writer. `run` returns when `stop` is set, between two batches.
+
+    until: an offset of the log at which `run` ends, with everything before it committed.
+    """
 
     def __init__(
         self,
@@ -83,11 +86,13 @@ class Worker:
         turned: Callable[[], None] = lambda: None,
         parking: NoParking | None = None,
         anew: Anew | None = None,
+        until: int | None = None,
     ) -> None:
         self._connection = connection
         self._program = program
         self._log = log
         self._anew = anew
+        self._until = until
         self._writer = writer
         self._target = target
         self._metrics = metrics
@@ -145,7 +150,12 @@ class Worker:
                 started = time.perf_counter()
                 put_aside = self._step.waiting
                 records = self._log.read(self._most, 0.0 if self._uncommitted or put_aside else _POLL_SECONDS)
+                ends = self._until is not None and bool(records) and records[-1][0] >= self._until
+                if ends:
+                    records = [record for record in records if record[0] < (self._until or 0)]
                 if not records:
+                    if ends:
+                        break
                     self._idle()
                     continue
                 found = assembler.feed(records)
@@ -156,6 +166,8 @@ class Worker:
                 self._read_to = records[-1][0] + 1
                 self._work_off(time.perf_counter() - started)
                 behind = self._lag_records() > _FEW_RECORDS
+                if ends:
+                    break
                 if not behind or time.perf_counter() - self._committed_at > _COMMIT_EVERY_S:
                     self._commit()
                 if (

@@ -2,7 +2,9 @@
 
 A snapshot says all that there is at its place. So whoever stands before it may take it for a truncate of every table and then
 its rows, as one transaction: what the rows before it came to is found among the images, written anew or deleted. What lies
-between is passed over, without loss: whatever it did, the snapshot shows. It costs one write of every row.
+between is passed over, without loss: whatever it did, the snapshot shows. It costs one write of every row. What was written
+before must be committed, all of it up to the record: a row of which the replica knows nothing would stay where the snapshot
+knows nothing of it either.
 
 Not promised: a snapshot beyond what is published, to a replica that is behind that; rows deleted in between would be unknown
 (`projector.published.Published.check_snapshot`).

@@ -10,7 +10,7 @@ from cassandra.cluster import Session
 from confluent_kafka import Producer
 
 from tests.e2e.notes import MODELS
-from tests.e2e.pipeline import Pipeline
+from tests.e2e.pipeline import Pipeline, wait_for
 from tests.e2e.test_dead_letters import GOOD, assert_equal_but, connected, covered, of_notes
 
 FOREIGN = (
@@ -88,4 +88,31 @@ def test_a_value_that_the_replica_cannot_hold_names_its_column_and_is_skipped_on
         pipeline.run("projector", "skip", "--offset", found[1])
         with pipeline.running("projector"):
             covered(pipeline, cassandra_session, MODELS)
+            assert_equal_but(pipeline, cassandra_session, MODELS, {})
+
+
+@pytest.mark.timeout(120)
+def test_what_was_written_before_a_record_that_cannot_be_read_does_not_outlive_the_snapshot_behind_it(
+    pipeline: Pipeline, cassandra_session: Session
+) -> None:
+    """Batches are written that nobody has committed when the record comes; rows of theirs are gone before the snapshot."""
+    of_notes(pipeline, max_batch_changes=300)
+    with connected(pipeline) as source:
+        with pipeline.running("relay") as (relay,):
+            many = (
+                "insert into notes (id, name, body) select %s * 100 + i, 'n' || i, 'x' from generate_series(1, 100) i"
+            )
+            for hundred in range(10, 20):
+                source.execute(many, (hundred,))
+            source.execute("insert into notes (id, name, price) values (1, 'n1', 'NaN')")
+            source.execute("delete from notes where id between 1001 and 1100 or id = 1")
+            for hundred in range(20, 60):  # so that the worker is far behind, and commits seldom
+                source.execute(many, (hundred,))
+            said = "select bool_and(confirmed_flush_lsn >= %s::pg_lsn) from pg_replication_slots where database = current_database()"
+            ((end,),) = source.execute("select pg_current_wal_flush_lsn()::text").fetchall()
+            wait_for("all is in the log", lambda: source.execute(said, (end,)).fetchall()[0][0], 30, relay.tail)
+        pipeline.run("command_api.relay", "snapshot")
+        with pipeline.running("relay", "projector") as (_, worker):
+            covered(pipeline, cassandra_session, MODELS)
+            assert "going on from a later snapshot" in worker.said()
             assert_equal_but(pipeline, cassandra_session, MODELS, {})
