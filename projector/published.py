@@ -7,13 +7,16 @@ Promised: a position of another epoch, and a snapshot that would hide deletes, s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from projector.added import AddedColumns
+from projector.apply.transaction import Heartbeat, Transaction
 from projector.cassandra.write import Writer
 from projector.coverage import Target
 
 _LOOK_AGAIN_SECONDS = 30.0
+
+Item = Transaction | Heartbeat
 
 
 class WorkerError(RuntimeError):
@@ -35,9 +38,17 @@ class Published:
         """The read models of which nothing is written at a position."""
         return {name for name, until in self.ahead.items() if lsn <= until}
 
-    def parts(self, last: int, lsn: int) -> bool:
-        """Whether a published position lies between two that follow each other: a batch must end there."""
-        return any(last <= bound < lsn for bound in self.ahead.values())
+    def batches(self, items: Iterable[Item], last: int) -> Iterator[list[Item]]:
+        """What follows a position, in batches that don't straddle a published one."""
+        batch: list[Item] = []
+        for item in items:
+            if batch and any(last <= bound < item.lsn for bound in self.ahead.values()):
+                yield batch
+                batch = []
+            batch.append(item)
+            last = item.lsn
+        if batch:
+            yield batch
 
     def look(self, reached: int) -> bool:
         """Learn what is published ahead of a position, now and then: whether it was now.

@@ -24,7 +24,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from prometheus_client import Counter
 
@@ -45,7 +45,7 @@ from projector.feed_upkeep import FeedUpkeep
 from projector.feeds.policy import SideWrite
 from projector.log_bounds import check_bounds, no_snapshot
 from projector.metrics import WorkerMetrics
-from projector.published import Published
+from projector.published import Item, Published
 from projector.replica.deferred import Since
 from projector.replica.schema import Position, read_position, write_birth, write_position
 from projector.slices import AS_USUAL, Slices, Turn
@@ -59,8 +59,6 @@ _FEW_RECORDS = 1_000  # so many after the batch in hand, and the worker counts a
 _COMMIT_SLICES_EVERY_S = 0.1
 _LOOK_SECONDS = 2.0  # longer than a feed is read between its look for marks and its first look at the flags
 _COMMIT_EVERY_S = 2.0  # when behind: a page of the replica that several batches change is written once
-
-Item = Transaction | Heartbeat
 
 
 class Worker:
@@ -140,7 +138,7 @@ class Worker:
         skipped = {offset for (offset,) in self._connection.execute("SELECT log_offset FROM main.skipped")}
         begin, from_start = where_to_begin(self._position.offset, low, self._anew)
         assembler = Assembler(self._position.lsn, from_start=from_start, skipped=skipped)
-        self._log.open_at(begin)
+        self._log.open_at(begin, self._until)
         self._look()
         self._bind_metrics()
         _log.info("reading the log", offset=begin, end=high, silent=self._published.ahead or None)
@@ -150,24 +148,19 @@ class Worker:
                 started = time.perf_counter()
                 put_aside = self._step.waiting
                 records = self._log.read(self._most, 0.0 if self._uncommitted or put_aside else _POLL_SECONDS)
-                ends = self._until is not None and bool(records) and records[-1][0] >= self._until
-                if ends:
-                    records = [record for record in records if record[0] < (self._until or 0)]
                 if not records:
-                    if ends:
+                    if self._log.ended:
                         break
                     self._idle()
                     continue
                 found = assembler.feed(records)
                 items = list(found if self._anew is None else self._anew.items(found, self._published.check_snapshot))
                 self._metrics.phase_seconds.labels(phase="read").observe(time.perf_counter() - started)
-                for batch in self._cut(items):
+                for batch in self._published.batches(items, self._reached()):
                     self._apply(batch)
                 self._read_to = records[-1][0] + 1
                 self._work_off(time.perf_counter() - started)
                 behind = self._lag_records() > _FEW_RECORDS
-                if ends:
-                    break
                 if not behind or time.perf_counter() - self._committed_at > _COMMIT_EVERY_S:
                     self._commit()
                 if (
@@ -222,19 +215,6 @@ class Worker:
         return (self._reached(), transactions[0].committed_at) if transactions and self._position.applied_lsn else None
 
     # -- batches ------------------------------------------------------------------------------------------------------
-
-    def _cut(self, items: Iterable[Item]) -> Iterator[list[Item]]:
-        """Batches that don't straddle a published position."""
-        batch: list[Item] = []
-        last = self._reached()
-        for item in items:
-            if batch and self._published.parts(last, item.lsn):
-                yield batch
-                batch = []
-            batch.append(item)
-            last = item.lsn
-        if batch:
-            yield batch
 
     def _apply(self, batch: list[Item]) -> None:
         """Steps 1 and 2 of one batch; what it sent last is acknowledged by `_commit`."""

@@ -28,13 +28,15 @@ class LogUnavailableError(RuntimeError):
 
 
 class LogReader:
-    """A reader of the log topic; `open_at` comes first."""
+    """A reader of the log topic; `open_at` comes first. ended: all is read up to where that said that it ends."""
 
     def __init__(self, settings: Kafka) -> None:
         self._topic = settings.topic
         self._partition = TopicPartition(settings.topic, _PARTITION)
         self._logged = 0.0
         self._end = -1
+        self._until: int | None = None
+        self.ended = False
         self._refusals = Refusals()
         self._reached = False
         properties = {
@@ -76,13 +78,16 @@ class LogReader:
             raise self._explained(error.args[0]) from error
         return low, high
 
-    def open_at(self, offset: int | None) -> None:
-        """Start reading at an offset, or at the beginning."""
+    def open_at(self, offset: int | None, until: int | None = None) -> None:
+        """Start reading at an offset, or at the beginning; records from `until` on, the offset of one, are left out."""
+        self._until, self.ended = until, False
         start = OFFSET_BEGINNING if offset is None else offset
         self._consumer.assign([TopicPartition(self._topic, _PARTITION, start)])
 
     def read(self, most: int, timeout: float) -> list[tuple[int, bytes]]:
         """What is there, at most `most` records; waits up to `timeout` seconds for the first. Tombstones are left out."""
+        if self.ended:
+            return []
         # poll() for the first message, then whatever else is there: consume(n, timeout) would wait for all n
         messages: list[Message] = self._consumer.consume(most, 0)
         if not messages:
@@ -102,6 +107,9 @@ class LogReader:
                 self._failed(error)
                 continue
             offset, value = message.offset(), message.value()
+            if self._until is not None and offset is not None and offset >= self._until:
+                self.ended = True
+                break
             if offset is not None and value is not None:
                 records.append((offset, value))
         return records
