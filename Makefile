@@ -2,7 +2,7 @@
 # and the servers' Java parts are downloaded once, on their first use. Needs: Python 3.11 or newer with venv, and make.
 #
 # ARGS reaches the command behind the target: make up ARGS="--port kafka=9092", make test ARGS="-k relay".
-# WORKERS: how many test files run at a time, each worker with servers of its own.
+# WORKERS: how many test files run at a time, on servers that they share.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help

@@ -2,8 +2,8 @@
 
 `stack` uses the servers named by LOCKSTEP_TEST_POSTGRES (conninfo of a superuser), LOCKSTEP_TEST_KAFKA and
 LOCKSTEP_TEST_CASSANDRA (host:port) when all three are set, and otherwise starts some once for the session and stops them
-after it: embedded ones, or containers with LOCKSTEP_TEST_SERVERS=containers. What a test makes is dropped after it, so a
-stack that stays up does not fill.
+after it: embedded ones, which the workers of a run share, or containers with LOCKSTEP_TEST_SERVERS=containers. What a test
+makes is dropped after it, so a stack that stays up does not fill.
 
 Tests marked `embedded` do to servers what only the embedded stack's supervisor mends; they are left out of a session on
 containers, which prints each with its reason.
@@ -11,14 +11,17 @@ containers, which prints each with its reason.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import json
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import hypothesis
 import psycopg
@@ -85,7 +88,7 @@ class Stack:
     postgres_admin: conninfo of a superuser on database postgres.
     kafka: bootstrap servers.
     cassandra: host and native port.
-    running: the embedded stack when this session started it; None for containers and for servers that were given.
+    running: embedded servers that tests may do to as they like (`mortal_stack`); None for those that are shared.
     """
 
     postgres_admin: str
@@ -115,16 +118,46 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             )
         return
 
+    of_run = tmp_path_factory.getbasetemp()
+    with _shared(of_run.parent if "PYTEST_XDIST_WORKER" in os.environ else of_run) as shared:
+        yield shared
+
+
+@contextmanager
+def _shared(folder: Path) -> Iterator[Stack]:
+    """Embedded servers for all who name this folder: the first one starts them, and stops them after the last."""
     from deploy.local.stack import Options, start
 
-    with start(Options(folder=tmp_path_factory.mktemp("stack"), servers_only=True, throw_away=True)) as running:
-        host, _, port = running.address("cassandra").rpartition(":")
-        yield Stack(
-            postgres_admin=running.postgres_admin,
-            kafka=running.address("kafka"),
-            cassandra=(host, int(port)),
-            running=running,
-        )
+    addresses, users = folder / "stack.addresses", folder / "stack.users"
+    with users.open("w") as using, ExitStack() as ended:
+        with _locked(addresses) as file:
+            written = file.read()
+            if written:
+                postgres, kafka, host, port = json.loads(written)
+            else:
+                own = Path(tempfile.mkdtemp(prefix="stack", dir=folder))
+                running = ended.enter_context(start(Options(folder=own, servers_only=True, throw_away=True)))
+                ended.callback(_wait_for_others, addresses, using)
+                postgres, kafka = running.postgres_admin, running.address("kafka")
+                host, _, port = running.address("cassandra").rpartition(":")
+                file.write(json.dumps((postgres, kafka, host, port)))
+            fcntl.flock(using, fcntl.LOCK_SH)
+        yield Stack(postgres_admin=postgres, kafka=kafka, cassandra=(host, int(port)))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[TextIO]:
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        yield file
+        file.flush()
+
+
+def _wait_for_others(addresses: Path, using: TextIO) -> None:
+    with _locked(addresses) as file:
+        file.truncate(0)  # who comes now starts others
+    fcntl.flock(using, fcntl.LOCK_EX)
 
 
 def _password(admin: str, role: str) -> str:

@@ -132,7 +132,7 @@ def _served(settings: Settings) -> Iterator[tuple[Session, str, str, str]]:
         _cover(session, name, own.projector.projection, 1)
         with (
             tempfile.TemporaryDirectory() as folder,
-            Pipeline(own, Path(folder)) as pipeline,
+            Pipeline(own, Path(folder), fresh=True) as pipeline,
             pipeline.running("read-api") as (process,),
         ):
             url = listening(process)

@@ -33,7 +33,7 @@ def prepared(settings: Settings, name: str, read_models: str) -> Iterator[Pipeli
         own = _settings(settings, name, read_models, Path(folder))
         try:
             migrate(own.postgres)
-            with Pipeline(own, Path(folder)) as pipeline:
+            with Pipeline(own, Path(folder), fresh=True) as pipeline:
                 pipeline.set_up()
                 yield pipeline
         finally:

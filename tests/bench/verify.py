@@ -89,7 +89,7 @@ def _measure(own: Settings, folder: Path) -> dict[str, float]:
     }
     own = own.model_copy(update={"projector": own.projector.model_copy(update=projector)})
     migrate(own.postgres)
-    with Pipeline(own, folder) as pipeline:
+    with Pipeline(own, folder, fresh=True) as pipeline:
         pipeline.set_up()
         with pipeline.running("relay", "projector"):
             _grow(pipeline, _SMALL)

@@ -28,6 +28,7 @@ from projector.cassandra.session import close, connect
 from projector.configured import load_read_models
 from projector.refresh.pseudo_tables import set_up_refresh
 from projector.setup import set_up
+from tests import preloaded
 
 TREE = Path(__file__).parents[2]
 COMMANDS = {
@@ -80,21 +81,37 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float, why: Calla
 
 
 class Process:
-    """One run of a command; `log` is its standard error and output."""
+    """One run of a command; `log` is its standard error and output.
 
-    def __init__(self, name: str, arguments: tuple[str, ...], settings: Settings, log: Path, limit: int = 0) -> None:
+    fresh: with an interpreter of its own instead of one forked from a process that has imported everything.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        arguments: tuple[str, ...],
+        settings: Settings,
+        log: Path,
+        limit: int = 0,
+        *,
+        fresh: bool = False,
+    ) -> None:
         self.name = name
         self.log = log
-        command = [sys.executable, "-m", *arguments]
-        if limit:  # bytes that no file of this process may outgrow
-            command = ["prlimit", f"--fsize={limit}", *command]
         own = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
         own |= {"PYTHONPATH": str(TREE), "PYTHONFAULTHANDLER": "1"} | environment(settings)
         with log.open("ab") as output:
             self._begin = output.tell()
-            self._popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=own, cwd=TREE
-            )
+            self._popen: subprocess.Popen[bytes] | preloaded.Forked
+            if limit or fresh:
+                # Bytes that no file of this process may outgrow.
+                before = ["prlimit", f"--fsize={limit}"] if limit else []
+                command = [*before, sys.executable, "-m", *arguments]
+                self._popen = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=own, cwd=TREE
+                )
+            else:
+                self._popen = preloaded.popen(arguments, own, output)
 
     @property
     def pid(self) -> int:
@@ -137,10 +154,11 @@ class Process:
 
 
 class Pipeline:
-    """The processes of one test over one `Settings`."""
+    """The processes of one test, or one bench, over one `Settings`; fresh: see Process."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, *, fresh: bool = False) -> None:
         self.settings = settings
+        self._fresh = fresh
         self.folder = folder
         self._started: list[Process] = []
         self._expected: list[Process] = []
@@ -165,7 +183,7 @@ class Pipeline:
         name = "-".join(arguments[:2])
         log = self.folder / f"{name}.log"
         start = log.stat().st_size if log.exists() else 0
-        process = Process(name, arguments, settings or self.settings, log)
+        process = Process(name, arguments, settings or self.settings, log, fresh=self._fresh)
         self._started.append(process)
         status = process.wait(seconds)
         text = log.read_bytes()[start:].decode(errors="replace")
@@ -175,13 +193,14 @@ class Pipeline:
     def start(self, name: str, *, settings: Settings | None = None, log: str | None = None, limit: int = 0) -> Process:
         """Start a long-running command: relay, projector, refresher, command-api or read-api."""
         path = self.folder / f"{log or name}.log"
-        process = Process(log or name, COMMANDS[name], settings or self.settings, path, limit)
+        process = Process(log or name, COMMANDS[name], settings or self.settings, path, limit, fresh=self._fresh)
         self._started.append(process)
         return process
 
     def begin(self, *arguments: str, settings: Settings | None = None, log: str) -> Process:
         """Start any command, and leave it running."""
-        process = Process(log, arguments, settings or self.settings, self.folder / f"{log}.log")
+        path = self.folder / f"{log}.log"
+        process = Process(log, arguments, settings or self.settings, path, fresh=self._fresh)
         self._started.append(process)
         return process
 
