@@ -22,6 +22,7 @@ def configured(application: Any, settings: Settings, **more: Any) -> uvicorn.Con
         access_log=False,
         server_header=False,
         http=bounded(settings.http),
+        ws="none",
         timeout_keep_alive=settings.http.keep_alive_s,
         timeout_graceful_shutdown=settings.process.stop_s,
         **more,

@@ -26,7 +26,7 @@ from tests.e2e.pipeline import Pipeline, Process
 pytestmark = pytest.mark.alone
 
 KILLS = 50
-SECONDS = float(os.environ.get("LOCKSTEP_TEST_FAULT_SECONDS", "75"))
+SECONDS = float(os.environ.get("LOCKSTEP_TEST_FAULT_SECONDS", "45"))
 WAL_SENDER_TIMEOUT_S = 2.0
 """How long Postgres keeps the slot for a relay that is paused; its default of a minute is too long for a test."""
 
