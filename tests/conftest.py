@@ -28,6 +28,8 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from deploy.local import ports
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 SERVERS = "LOCKSTEP_TEST_SERVERS"
 VARIABLES = ("LOCKSTEP_TEST_POSTGRES", "LOCKSTEP_TEST_KAFKA", "LOCKSTEP_TEST_CASSANDRA")
 _LEFT_OUT = pytest.StashKey[list[str]]()
+FAULTS = "tests/e2e/faults/"
 ROLES = ("lockstep_command_api", "lockstep_relay", "lockstep_reader", "lockstep_refresher")
 
 
@@ -57,10 +60,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """The markers, and Hypothesis without deadlines: how long an example takes says how busy the machine is."""
     hypothesis.settings.register_profile("untimed", deadline=None)
     hypothesis.settings.load_profile("untimed")
-    config.addinivalue_line(
-        "markers", "alone: judges time under faults and load of its own; nothing else is run beside it"
-    )
     config.addinivalue_line("markers", "embedded(why): needs servers of the embedded stack; left out on containers")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """A worker takes a file at a time; those of tests/e2e/faults are one worker's, since each loads the machine by itself."""
+    return _FaultsTogether(config, log)
+
+
+class _FaultsTogether(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return FAULTS if nodeid.startswith(FAULTS) else super()._split_scope(nodeid)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
