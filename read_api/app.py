@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from command_api.process.access.caller import Caller
 from command_api.process.access.gate import PUBLIC
+from command_api.process.http import whole_reply
 from command_api.process.logging import get_logger
 from command_api.process.settings import Settings
 from projections.read_model import ReadModel
@@ -108,7 +109,7 @@ class ReadApi:
             _log.exception("read_failed", model=name)
             status, headers, body = problem_reply(internal_fault())
         label = name if reader is not None else NO_MODEL
-        self.service.metrics.requests.labels(label, status).observe(time.perf_counter() - began)
+        self.service.metrics.answered(label, status, time.perf_counter() - began)
         await _send(scope, send, status, headers, body)
 
     async def _read(
@@ -150,5 +151,10 @@ class ReadApi:
 async def _send(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
     if status != 304:
         headers.append((b"content-length", b"%d" % len(body)))
+    body = b"" if scope["method"] == "HEAD" else body
+    reply = whole_reply(scope)
+    if reply is not None:
+        await reply(status, headers, body)
+        return
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    await send({"type": "http.response.body", "body": body})

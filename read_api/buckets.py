@@ -19,10 +19,11 @@ import msgspec
 from projections.cassandra_table import CassandraTable
 from projections.time_buckets import TimeBucket, bucket_of
 from read_api.cql import Shape, select_statement
+from read_api.execution import Rows
 from read_api.paging import foreign_page
 from read_api.problem import InvalidValueError
 from read_api.request import Query
-from read_api.store import Rows, Store
+from read_api.store import Store
 
 MOST_READS = 20
 """Reads of buckets that one request makes."""

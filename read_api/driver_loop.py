@@ -1,11 +1,13 @@
 """Cassandra's connections on the application's own event loop, in place of the driver's thread.
 
-    request  ──▶ written where it is made          reply ──▶ decoded where it is awaited
+    requests of a turn of the loop  ──▶ written together          replies ──▶ decoded where they are awaited
 
 With a thread of the driver's in between, each read passes the interpreter from one thread to the other and back, which
-under load takes longer than the rest of the client's part. Promised: what `cassandra.connection.Connection` promises, TLS
-included; any thread may send, close, and set timers, as the driver's own threads do, while the loop runs. Not promised:
-anything for whoever waits for a reply *on* the loop, which would wait for itself; connecting and preparing belong into threads.
+under load takes longer than the rest of the client's part. Each write costs a system call here and a wake-up in Cassandra,
+so the turn's requests share one; the segments of protocol 5 are read by `read_api.segments`. Promised: what
+`cassandra.connection.Connection` promises, TLS included; any thread may send, close, and set timers, as the driver's own
+threads do, while the loop runs. Not promised: anything for whoever waits for a reply *on* the loop, which would wait for
+itself; connecting and preparing belong into threads.
 """
 
 from __future__ import annotations
@@ -13,13 +15,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from cassandra.connection import Connection, ConnectionShutdown
+from cassandra.connection import Connection, ConnectionShutdown, CrcMismatchException
+
+from read_api.segments import HEAD_BYTES, BrokenSegmentError, SegmentReader, wrapped
 
 _RECEIVED_BYTES = 65_536
+_head = struct.Struct(">BBhB").unpack_from  # of a message; the length of its body follows
 _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -33,8 +39,17 @@ def connections_on(loop: asyncio.AbstractEventLoop) -> type[LoopConnection]:
     return OnLoop
 
 
+class Head(NamedTuple):
+    """Of a message, as the driver's `process_msg` takes it."""
+
+    version: int
+    flags: int
+    stream: int
+    opcode: int
+
+
 class LoopConnection(Connection):  # type: ignore[misc]  # the driver ships no types
-    """One connection. unsent: what the socket did not take yet; touched on the loop's thread alone."""
+    """One connection. unsent: what is to be sent, or was not taken yet; touched on the loop's thread alone."""
 
     loop: ClassVar[asyncio.AbstractEventLoop]
     thread: ClassVar[int]
@@ -43,6 +58,7 @@ class LoopConnection(Connection):  # type: ignore[misc]  # the driver ships no t
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unsent = bytearray()
+        self._segments = SegmentReader()
         self._listening = False
         self._connect_socket()
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request waits for no other's reply
@@ -59,6 +75,15 @@ class LoopConnection(Connection):  # type: ignore[misc]  # the driver ships no t
         else:
             cls.loop.call_soon_threadsafe(timer.begin, cls.loop, timeout)
         return timer
+
+    def send_frame(
+        self, frame: bytes, stream: int, callback: Callable[[Any], None], decoder: Callable[..., Any], columns: Any
+    ) -> None:
+        """As `send_msg`, of a message that is encoded, at protocol 5. Raises ConnectionShutdown."""
+        if self.is_defunct or self.is_closed:
+            raise ConnectionShutdown(f"Connection to {self.endpoint} is closed")
+        self._requests[stream] = (callback, decoder, columns)
+        self.push(wrapped(frame))
 
     def push(self, data: bytes) -> None:
         """Send a message. Raises ConnectionShutdown when the loop is closed."""
@@ -105,12 +130,15 @@ class LoopConnection(Connection):  # type: ignore[misc]  # the driver ships no t
     def _send(self, data: bytes) -> None:
         if self.is_closed:
             return  # whoever waits for the reply has been told
-        waiting = bool(self._unsent)
+        if not self._unsent:
+            self.loop.call_soon(self._begin)
         self._unsent += data
-        if not waiting:
+
+    def _begin(self) -> None:
+        if not self.is_closed:
             self._flush()
-            if self._unsent and not self.is_closed:
-                self.loop.add_writer(self._socket.fileno(), self._go_on)
+        if self._unsent and not self.is_closed:
+            self.loop.add_writer(self._socket.fileno(), self._go_on)
 
     def _go_on(self) -> None:
         self._flush()
@@ -130,10 +158,11 @@ class LoopConnection(Connection):  # type: ignore[misc]  # the driver ships no t
 
     def _receive(self) -> None:
         ended = False
+        parts = []
         try:
             while True:
                 received = self._socket.recv(_RECEIVED_BYTES)
-                self._iobuf.write(received)
+                parts.append(received)
                 ended = not received
                 if ended or (len(received) < _RECEIVED_BYTES and not self._pending()):
                     break
@@ -142,10 +171,22 @@ class LoopConnection(Connection):  # type: ignore[misc]  # the driver ships no t
         except OSError as error:
             self.defunct(error)
             return
-        if self._iobuf.tell():
+        if self._is_checksumming_enabled:
+            self._process(b"".join(parts))
+        elif parts:
+            self._iobuf.write(b"".join(parts))
             self.process_io_buffer()
         if ended:
             self.close()
+
+    def _process(self, received: bytes) -> None:
+        """What came since protocol 5 was agreed upon, which is all in segments."""
+        try:
+            for message in self._segments.messages(received):
+                version, *rest = _head(message)
+                self.process_msg(Head(version & 0x7F, *rest), message[HEAD_BYTES:])
+        except BrokenSegmentError as error:
+            self.defunct(CrcMismatchException(str(error), self.endpoint))
 
     def _pending(self) -> int:
         """Bytes that TLS holds already, of which the loop is told nothing."""

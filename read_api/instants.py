@@ -9,8 +9,9 @@ seconds, week dates, or other ISO forms.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 INFINITY = "infinity"
 MINUS_INFINITY = "-infinity"
@@ -89,17 +90,22 @@ def format_timestamptz(micros: int) -> str:
 def format_timestamps(column: Iterable[int | None], zone: str) -> list[str | None]:
     """`format_timestamp` of each, nulls as they are; zone: what a finite one ends in, ``Z`` for `format_timestamptz`."""
     texts: list[str | None] = []
-    known, day = 0, ""  # rows that follow each other are mostly of one day
+    known, beginning = 0, ""  # rows that follow each other are often of one minute
     for micros in column:
         if micros is None:
             texts.append(None)
         elif _FIRST_MICROS <= micros < _END_MICROS:
-            days, rest = divmod(micros, MICROS_PER_DAY)
-            if days != known or not day:
-                known, day = days, format_date(days)
-            minute, rest = divmod(rest, 60_000_000)
-            second, rest = divmod(rest, 1_000_000)
-            texts.append(f"{day}{_MINUTES[minute]}{_SECONDS[second]}{rest:06d}{zone}")
+            seconds = micros // 1_000_000
+            minute = seconds // 60
+            if minute != known or not beginning:
+                known = minute
+                day, of_day = divmod(minute, 24 * 60)
+                beginning = f"{format_date(day)}{_MINUTES[of_day]}"
+            rest = micros - seconds * 1_000_000
+            millis = rest // 1_000
+            texts.append(
+                f"{beginning}{_SECONDS[seconds - minute * 60]}{_THOUSAND[millis]}{_THOUSAND[rest - millis * 1_000]}{zone}"
+            )
         else:
             text = format_timestamp(micros)
             texts.append(text if text in (INFINITY, MINUS_INFINITY) else text + zone)
@@ -108,6 +114,7 @@ def format_timestamps(column: Iterable[int | None], zone: str) -> list[str | Non
 
 _MINUTES = [f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60)]
 _SECONDS = [f"{second:02d}." for second in range(60)]
+_THOUSAND = [f"{number:03d}" for number in range(1_000)]
 
 
 def parse_timestamp(text: str) -> int:
@@ -144,7 +151,7 @@ def parse_time(text: str) -> int:
 
 def now_micros() -> int:
     """This machine's clock, in microseconds since the epoch."""
-    return (datetime.now(UTC).replace(tzinfo=None) - _EPOCH) // timedelta(microseconds=1)
+    return time.time_ns() // 1_000
 
 
 def _parse_timestamp(text: str, expected: str) -> tuple[int, int | None]:

@@ -43,6 +43,10 @@ class Metrics:
             ["read_model"],
             registry=self.registry,
         )
+        # What each reply counts, found by name once: the client's own look-up takes longer than the counting.
+        self._answered: dict[tuple[str, int], Histogram] = {}
+        self._sent: dict[str, Counter] = {}
+        self._lags: dict[str, Gauge] = {}
         self._positions: Mapping[str, Position] = {}
         self.waits = Histogram(
             "read_api_token_wait_seconds",
@@ -111,11 +115,24 @@ class Metrics:
         else:
             self.fallbacks_refused.labels(model).inc()
 
+    def answered(self, model: str, status: int, seconds: float) -> None:
+        """A request of a read model, or of `NO_MODEL`, has its reply."""
+        known = self._answered.get((model, status))
+        if known is None:
+            known = self._answered[model, status] = self.requests.labels(model, status)
+        known.observe(seconds)
+
     def replied(self, model: str, rows: int, lag_seconds: float | None) -> None:
         """A reply with rows."""
-        self.rows.labels(model).inc(rows)
+        sent = self._sent.get(model)
+        if sent is None:
+            sent = self._sent[model] = self.rows.labels(model)
+        sent.inc(rows)
         if lag_seconds is not None:
-            self.lag.labels(model).set(lag_seconds)
+            lag = self._lags.get(model)
+            if lag is None:
+                lag = self._lags[model] = self.lag.labels(model)
+            lag.set(lag_seconds)
 
     def exposition(self) -> bytes:
         """Prometheus's text format."""

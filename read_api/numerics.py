@@ -20,11 +20,13 @@ def plain_column(values: Iterable[bytes | Decimal | None]) -> list[str | None]:
                 head = value[:4]
                 scale = int.from_bytes(head, "big", signed=True)
             unscaled = int.from_bytes(value[4:], "big", signed=True)
-            if unscaled >= 0 and scale > 0:
+            if unscaled >= 0 and scale >= 0:
                 digits = str(unscaled)
-                if len(digits) <= scale:
-                    digits = digits.zfill(scale + 1)
-                texts.append(f"{digits[:-scale]}.{digits[-scale:]}")
+                if scale:
+                    if len(digits) <= scale:
+                        digits = digits.zfill(scale + 1)
+                    digits = f"{digits[:-scale]}.{digits[-scale:]}"
+                texts.append(digits)
                 continue
         texts.append(None if value is None else plain(value))
     return texts

@@ -79,6 +79,8 @@ def _of_column(kind: ValueType) -> Callable[[Iterable[Any]], list[Any]]:
             return lambda column: instants.format_timestamps(column, "Z")
         case Kind.NUMERIC:
             return numerics.plain_column
+        case Kind.UUID:
+            return _uuids
         case Kind.DOCUMENT:  # its rows come as tuples in the order of their fields, and are rendered like a table's
             convert: Callable[[Any], Any] = RowRenderer(dict(kind.fields))
         case other:
@@ -92,11 +94,17 @@ def _float(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _uuid(value: bytes | UUID) -> str | UUID:
-    if not isinstance(value, bytes):
-        return value
-    text = value.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def _uuid(value: bytes | UUID) -> str | UUID | None:
+    (shown,) = _uuids((value,))
+    return shown
+
+
+def _uuids(column: Iterable[bytes | UUID | None]) -> list[str | UUID | None]:
+    return [
+        # Groups of four digits, of which the first two are one, and the last three.
+        f"{(text := value.hex('-', 2))[:4]}{text[5:29]}{text[30:34]}{text[35:]}" if isinstance(value, bytes) else value
+        for value in column
+    ]
 
 
 def _json(value: str) -> msgspec.Raw:

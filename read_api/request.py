@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -24,6 +25,7 @@ from read_api.problem import InvalidRequestError, InvalidTokenError, InvalidValu
 
 OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
 RESERVED = ("limit", "order", "page", "token")
+_RESERVED = frozenset(RESERVED)
 FORWARD, REVERSED = "forward", "reversed"
 _MAX_PARAMETERS = 64
 
@@ -96,7 +98,7 @@ class Route:
                     " route has: give the column another .label()"
                 )
 
-    @property
+    @cached_property
     def path(self) -> tuple[str, ...]:
         """The partition-key columns that a request names."""
         return tuple(name for name in self.table.partition_key if self.bucket is None or name != self.bucket.column)
@@ -106,7 +108,7 @@ class Route:
         """``/read/orders_by_status/{status}/{day}``."""
         return f"/read/{self.table.name}/" + "/".join(f"{{{name}}}" for name in self.path)
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, str]:
         """Every parameter of this route: name to the column it is typed by, '' for those that all routes have."""
         named = {c.column: c.column for c in self.table.clustering}
@@ -166,6 +168,8 @@ class Route:
         return given
 
     def _restrictions(self, given: Mapping[str, str]) -> tuple[tuple[Any, ...], tuple[Bound, ...]]:
+        if given.keys() <= _RESERVED:
+            return (), ()
         table, equals, bounds = self.table, [], []
         open_column: str | None = None  # the first clustering column without an equality: only it may have a range
         for clustering in table.clustering:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -72,8 +71,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
     dead_letters: Sequence[Mapping[str, Any]] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A body, encoded, with what its headers repeat; `count` is of rows, `token` what a later read is to cover.
 
     rows: the body's, encoded. more: whether there are others after them.
@@ -90,8 +88,7 @@ class Reply:
     count: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Answer:
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     """rows: in the form of Cassandra's driver. state: continues after them in `table`. more: whether there may be others."""
 
     rows: Sequence[tuple[Any, ...]]
@@ -154,6 +151,7 @@ class Reader:
             self._also = (route.bucket.index.name,)
         self._stored: Stored | None = None
         self._version = -1
+        self._last = Lsn(0), ConsistencyToken.of(self._tables, Lsn(0))
 
     def bound(self, most: float, preferred: float | None) -> float:
         """Seconds that a request waits for its token: `most`, or less when its caller prefers that.
@@ -381,7 +379,9 @@ class Reader:
 
     def _shown(self, lsn: Lsn, asked: ConsistencyToken | None) -> ConsistencyToken:
         """Both the request's token and what its reply has shown: a client that keeps the newest token forgets nothing."""
-        shown = ConsistencyToken.of(self._tables, lsn)
+        if lsn != self._last[0]:  # many replies show one position
+            self._last = lsn, ConsistencyToken.of(self._tables, lsn)
+        shown = self._last[1]
         return shown if asked is None else merged((asked, shown))
 
     def statement(self, shape: Shape) -> str:

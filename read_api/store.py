@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from cassandra import (
@@ -26,7 +24,7 @@ from cassandra import (
     Unauthorized,
 )
 from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, ResponseFuture, Session
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.connection import ConnectionException
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
 from cassandra.protocol import ProtocolException, ServerError
@@ -36,6 +34,7 @@ from command_api.process.cassandra_login import TlsFilesError, remedy, tls_conte
 from command_api.process.logging import get_logger
 from command_api.process.settings import Cassandra
 from read_api.driver_loop import LoopConnection, connections_on
+from read_api.execution import Execution, Rows
 from read_api.paging import foreign_page
 from read_api.problem import ProblemError, StoreNotSetUpError, StoreUnavailableError
 from read_api.protocol import RawRows, raw_columns
@@ -47,14 +46,6 @@ _RETRY_AFTER = {"Retry-After": "1"}
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Rows as tuples in the order of the statement's columns; `state` continues after them, None at the end."""
-
-    rows: Sequence[tuple[Any, ...]]
-    state: bytes | None
-
-
 class Store:
     """One session, opened in the background by `start`, closed by `stop`.
 
@@ -64,6 +55,7 @@ class Store:
     def __init__(self, settings: Cassandra) -> None:
         self._settings = settings
         self._session: Session | None = None
+        self._execute: Execution  # there when the session is
         self._cluster: Cluster | None = None
         self._opening: asyncio.Task[None] | None = None
         self._prepared: dict[str, asyncio.Future[PreparedStatement]] = {}
@@ -103,9 +95,8 @@ class Store:
             raise _unavailable(self._failure)
         try:
             bound = (await self._statement(session, cql)).bind(values)
-            if fetch_size is not None:
-                bound.fetch_size = fetch_size
-            return await _completed(session.execute_async(bound, paging_state=state))
+            bound.fetch_size = session.default_fetch_size if fetch_size is None else fetch_size
+            return await self._execute(bound, state)
         except (DriverException, ConnectionException, NoHostAvailable, ProtocolException, ServerError) as error:
             raise _translated(error, paged=state is not None) from error
 
@@ -157,6 +148,7 @@ class Store:
                 raise
             else:
                 session.client_protocol_handler = RawRows
+                self._execute = Execution(session, session.get_execution_profile(EXEC_PROFILE_DEFAULT))
                 self._cluster, self._session = cluster, session
                 _log.info("cassandra_connected", contact_points=self._settings.contact_points)
                 break
@@ -189,6 +181,7 @@ def _cluster(settings: Cassandra, connections: type[LoopConnection]) -> Cluster:
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         reconnection_policy=ExponentialReconnectionPolicy(0.25, 5.0),
         protocol_version=ProtocolVersion.V5,  # said, not negotiated: a server older than 4.0 is refused with its name
+        compression=False,  # whatever is installed here: `read_api.segments` reads none
         schema_metadata_enabled=False,
         connect_timeout=5.0,
     )
@@ -200,31 +193,6 @@ def _prepare(session: Session, cql: str) -> PreparedStatement:
     if prepared.result_metadata:
         prepared.result_metadata = raw_columns(prepared.result_metadata)
     return prepared
-
-
-async def _completed(response: ResponseFuture) -> Rows:
-    """The result of a driver future; its callbacks run on this loop, or on a thread of the driver's after a failure."""
-    loop, thread = asyncio.get_running_loop(), threading.get_ident()
-    future: asyncio.Future[Rows] = loop.create_future()
-
-    def settle(rows: Sequence[tuple[Any, ...]] | None, error: BaseException | None) -> None:
-        if future.done():  # the client went away
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            # The driver's public way to the paging state is a ResultSet, whose making blocks.
-            future.set_result(Rows(rows=rows or (), state=response._paging_state))
-
-    def post(rows: Sequence[tuple[Any, ...]] | None, error: BaseException | None) -> None:
-        if threading.get_ident() == thread:
-            settle(rows, error)
-            return
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, rows, error)
-
-    response.add_callbacks(lambda rows: post(rows, None), lambda error: post(None, error))
-    return await future
 
 
 def _unavailable(what: str) -> StoreUnavailableError:

@@ -10,9 +10,10 @@ from projections.read_model import ReadModel
 from projections.time_buckets import TimeBucket
 from read_api.buckets import BucketWalk
 from read_api.cql import Shape, select_statement
+from read_api.execution import Rows
 from read_api.feed import FeedReader
 from read_api.request import Query
-from read_api.store import Rows, Store
+from read_api.store import Store
 
 
 class Stored:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from command_api.lsn import InvalidLsnError, Lsn
 
@@ -90,6 +91,10 @@ class ConsistencyToken:
         return max((self.everywhere, *self.tables.values()))
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         return str(self.everywhere) + "".join(f";{name}@{lsn}" for name, lsn in sorted(self.tables.items()))
 
 

@@ -3,20 +3,29 @@
 Uvicorn waits for ever for a head that was begun, or never is, after a reply too; here that is a 408 after
 `head_timeout_ms`, and what is no HTTP a 400, one that is too long a 431, all ``application/problem+json`` like every other
 refusal, after which the connection is closed. Parsed by llhttp: in Python alone the parsing costs more than the rest of a
-small read.
+small read. An application may give a whole reply at once (`whole_reply`), which then is one write.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
+from weakref import ref
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from command_api.process.settings import Http
 
+Headers = Sequence[tuple[bytes, bytes]]
+WholeReply = Callable[[int, Headers, bytes], Awaitable[None]]
+"""Sends status, headers (names in lower case, with content-length unless there is none), and the body, all of it."""
+
 _HEAD_BYTES = 65_536
+_TEXT = bytes({9, *range(32, 256)} - {127})  # what a header consists of
+_WHOLE_REPLY = "lockstep.whole_reply"
 
 
 def bounded(settings: Http) -> type[asyncio.Protocol]:
@@ -28,9 +37,41 @@ def bounded(settings: Http) -> type[asyncio.Protocol]:
     return Bounded
 
 
+def whole_reply(scope: Any) -> WholeReply | None:
+    """What sends a request's reply in one go; None under another server, which takes ASGI's messages."""
+    found: WholeReply | None = scope.get("extensions", {}).get(_WHOLE_REPLY)
+    return found
+
+
+async def _reply(of: ref[RequestResponseCycle], status: int, headers: Headers, body: bytes) -> None:
+    """As two messages to `cycle.send`, which writes each by itself: a client is then woken twice."""
+    cycle = of()
+    assert cycle is not None, "a request under way"
+    if cycle.flow.write_paused and not cycle.disconnected:
+        await cycle.flow.drain()
+    if cycle.disconnected:
+        return
+    headers = [*cycle.default_headers, *headers]
+    if (b"connection", b"close") in headers:
+        cycle.keep_alive = False
+    elif not cycle.keep_alive:
+        headers.append((b"connection", b"close"))
+    head = b"".join([b"%s: %s\r\n" % header for header in headers])
+    if head.translate(None, _TEXT) != b"\r\n" * len(headers):
+        raise RuntimeError("a header has a control character in it")
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[status], head, body))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+
+
 class _Bounded(HttpToolsProtocol):
     head_s: float
-    _head_timer: asyncio.TimerHandle | None = None
+    _head_until: float | None = None  # while one is awaited
+    _head_timer: asyncio.TimerHandle | None = None  # looks then, and later when another one is awaited by then
     _head_bytes = 0  # of the head under way, and what came with its end
 
     def connection_made(self, transport: Any) -> None:
@@ -38,7 +79,7 @@ class _Bounded(HttpToolsProtocol):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        if self._head_timer is not None and not self._passes_over:
+        if self._head_until is not None and not self._passes_over:
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_BYTES and b"\r\n\r\n" not in data:
                 self._refuse(
@@ -59,8 +100,16 @@ class _Bounded(HttpToolsProtocol):
         self._head_came()
         super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        extensions: dict[str, Any] = {_WHOLE_REPLY: partial(_reply, ref(cycle))}
+        cycle.scope["extensions"] = extensions
+        super()._start_asgi_task(cycle, app)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -72,15 +121,25 @@ class _Bounded(HttpToolsProtocol):
         return self.cycle is not None and self.cycle.response_complete and self.cycle.more_body
 
     def _await_head(self) -> None:
-        """Have the timer run while a head is awaited; from its first byte on, however slowly it comes."""
-        if self._head_timer is None and not self.transport.is_closing():
+        """Have the time run while a head is awaited; from its first byte on, however slowly it comes."""
+        if self._head_until is None and not self.transport.is_closing():
             self._head_bytes = 0
-            self._head_timer = self.loop.call_later(self.head_s, self._late)
+            self._head_until = self.loop.time() + self.head_s
+            if self._head_timer is None:
+                self._head_timer = self.loop.call_at(self._head_until, self._look)
 
     def _head_came(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._head_until = None
+
+    def _look(self) -> None:
+        """Whether the head is late. A timer a request would cost more than this one, which is seldom there for nothing."""
+        self._head_timer = None
+        if self._head_until is None:
+            return
+        if self.loop.time() < self._head_until:
+            self._head_timer = self.loop.call_at(self._head_until, self._look)
+        else:
+            self._late()
 
     def _late(self) -> None:
         self._refuse(

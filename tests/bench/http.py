@@ -1,7 +1,8 @@
 """Reads over HTTP: a partition of 50 orders, from a read API as shipped, beside the same rows by the raw driver.
 
 Latency is of one client that reads one after the other, in rounds that alternate with the driver's, so that both meet the
-same machine; throughput is of 16 connections to one process. The wait of a token is from the moment when the position that
+same machine; throughput is of 16 connections to one process, and beside it the CPU time that a request then takes of that
+process and of Cassandra, which says more than a rate on a machine that others use. The wait of a token is from the moment when the position that
 it waits for is acknowledged in Cassandra to the whole reply: poll, read and HTTP together.
 """
 
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
+import psutil
 from cassandra.cluster import Session
 
 from command_api.lsn import Lsn
@@ -30,6 +32,7 @@ from projections.orders import ORDERS_BY_USER
 from projector.cassandra.session import close, connect
 from tests.bench.lag import p99
 from tests.bench.load import loaded
+from tests.bench.server_cpu import ServerCpu, of
 from tests.e2e.pipeline import Pipeline, listening, wait_for
 
 SERVED = (ORDERS_BY_USER,)
@@ -38,6 +41,7 @@ _ROWS = 50
 _ROUNDS = 8
 _READS = 300  # of a round
 _LOAD = 6_000
+_LOADS = 3
 _CONNECTIONS = 16
 _WAITS = 150
 _LAG_S = 0.010  # about what a commit takes to be covered
@@ -46,7 +50,7 @@ _LAG_S = 0.010  # about what a commit takes to be covered
 def measure(settings: Settings) -> dict[str, float]:
     """The figures of `make bench`; makes and drops a keyspace of its own."""
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    with _served(settings) as (session, keyspace, url, projection):
+    with _served(settings) as (session, keyspace, url, projection, process):
         host, port = urlsplit(url).hostname or "", urlsplit(url).port or 0
         path = f"/read/{ORDERS_BY_USER.name}/{_USER}?limit={_ROWS}"
         table = cassandra_table(ORDERS_BY_USER, keyspace)
@@ -61,9 +65,13 @@ def measure(settings: Settings) -> dict[str, float]:
                 rows = session.execute(statement, (_USER,)).all()
                 store.append(time.perf_counter() - began)
                 assert len(rows) == _ROWS
-        busy = [loaded(host, port, path, connections=_CONNECTIONS, requests=_LOAD) for _ in range(3)]
+        clocks = {"read_http_cpu_us": process, "read_http_cassandra_cpu_us": of(settings.cassandra)}
+        seen = {name: clock for name, clock in clocks.items() if clock is not None}
+        before = {name: clock.seconds() for name, clock in seen.items()}
+        busy = [loaded(host, port, path, connections=_CONNECTIONS, requests=_LOAD) for _ in range(_LOADS)]
+        spent = {name: clock.seconds() - before[name] for name, clock in seen.items()}
         waits = list(_waits(session, keyspace, projection, f"{url}{path}"))
-    return {
+    return {name: seconds / (_LOADS * _LOAD) * 1e6 for name, seconds in spent.items()} | {
         "read_http_p50_ms": statistics.median(http) * 1_000,
         "read_http_p99_ms": p99(http) * 1_000,
         "read_http_rps": statistics.median(_LOAD / load.seconds for load in busy),
@@ -101,8 +109,8 @@ def _cover(session: Session, keyspace: str, projection: str, lsn: int) -> None:
 
 
 @contextmanager
-def _served(settings: Settings) -> Iterator[tuple[Session, str, str, str]]:
-    """A keyspace with the partition and a position, and a read API on it: session, keyspace, URL, projection."""
+def _served(settings: Settings) -> Iterator[tuple[Session, str, str, str, ServerCpu]]:
+    """A keyspace with the partition and a position, and a read API on it: session, keyspace, URL, projection, its CPU."""
     name = f"bench_http_{secrets.token_hex(4)}"
     own = settings.model_copy(
         update={
@@ -137,7 +145,7 @@ def _served(settings: Settings) -> Iterator[tuple[Session, str, str, str]]:
         ):
             url = listening(process)
             wait_for("ready", lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 200, 30)
-            yield session, name, url, own.projector.projection
+            yield session, name, url, own.projector.projection, ServerCpu(psutil.Process(process.pid))
     finally:
         session.execute(f"DROP KEYSPACE IF EXISTS {name}", timeout=60)
         close(session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 from cassandra.connection import ConnectionShutdown
@@ -51,6 +52,32 @@ def test_what_the_socket_does_not_take_at_once_follows_in_order() -> None:
     found = [bytes(received[at : at + CHUNK]) for at in range(0, wanted, CHUNK)]
     for name, chunks in sent.items():
         assert [chunk for chunk in found if chunk[0] == name] == chunks
+
+
+def test_what_is_sent_in_a_turn_of_the_loop_is_one_write() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async def run(connections: type[LoopConnection], port: int) -> None:
+        connection = await asyncio.to_thread(connections, "127.0.0.1", port)
+        await asyncio.sleep(0)
+        written = list[bytes]()
+        send = connection._socket.send
+        connection._socket = SimpleNamespace(
+            send=lambda data: (written.append(bytes(data)), send(data))[1],
+            close=connection._socket.close,
+            fileno=connection._socket.fileno,
+        )
+        for part in (b"a", b"b", b"c"):
+            connection.push(part)
+        await asyncio.sleep(0.01)
+        connection.push(b"d")
+        await asyncio.sleep(0.01)
+        assert written == [b"abc", b"d"]
+        connection.close()
+
+    asyncio.run(connected(handler, run))
 
 
 def test_who_connects_is_told_when_the_server_closes() -> None:

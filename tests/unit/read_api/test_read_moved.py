@@ -12,8 +12,8 @@ from command_api.lsn import Lsn
 from command_api.process.settings import ReadApi, Settings
 from projections.generations import COLUMNS, REGISTRY, table_name
 from projections.orders import ORDER_BY_ID
+from read_api.execution import Rows
 from read_api.service import ReadService
-from read_api.store import Rows
 
 NAME = ORDER_BY_ID.name
 

@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from cassandra import ConsistencyLevel, cqltypes
-from cassandra.protocol import ExecuteMessage, ProtocolHandler, QueryMessage, ResultMessage
+from cassandra import cqltypes
+from cassandra.protocol import ProtocolHandler, ResultMessage
 
 from read_api.protocol import Column, RawRows, raw_columns
 
@@ -72,30 +72,3 @@ def test_types_that_have_changed_count() -> None:
     assert decoded(frame([("x", UUID(int=1))], now, sent=True), raw_columns(COLUMNS)).parsed_rows == [
         ("x", UUID(int=1).bytes)
     ]
-
-
-def execute(*, known: bool) -> ExecuteMessage:
-    return ExecuteMessage(
-        b"q" * 16, [b"a", None], ConsistencyLevel.LOCAL_QUORUM, fetch_size=50, paging_state=b"state",
-        timestamp=12, skip_meta=known, result_metadata_id=b"m" * 16,
-    )  # fmt: skip
-
-
-def encoded(handler: Any, message: Any) -> bytes:
-    message.tracing = False
-    done: bytes = handler.encode_message(message, 3, VERSION, None, False)
-    return done
-
-
-def test_an_execute_asks_for_no_types_that_are_known() -> None:
-    before, after = encoded(ProtocolHandler, execute(known=True)), encoded(RawRows, execute(known=True))
-    changed = [(at, now ^ then) for at, (now, then) in enumerate(zip(after, before, strict=True)) if now != then]
-    flags = before.index(b"m" * 16) + 16 + 2 + 3  # after the consistency level, the last byte of four
-    assert changed == [(flags, SKIP_METADATA)]
-
-
-@pytest.mark.parametrize(
-    "message", [execute(known=False), QueryMessage("SELECT 1", ConsistencyLevel.ONE, fetch_size=1)]
-)
-def test_any_other_request_is_sent_as_it_is(message: Any) -> None:
-    assert encoded(RawRows, message) == encoded(ProtocolHandler, message)

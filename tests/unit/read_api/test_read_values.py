@@ -147,6 +147,7 @@ def test_a_page_is_rendered_column_by_column() -> None:
 @example(Decimal("0.00"), 0)
 @example(Decimal("0.12"), 0)
 @example(Decimal("5"), -3)
+@example(Decimal("37"), 0)
 def test_a_numeric_as_it_is_sent_is_the_driver_s_decimal(value: Decimal, shift: int) -> None:
     sign, digits, exponent = value.as_tuple()
     assert isinstance(exponent, int)
