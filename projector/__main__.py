@@ -26,6 +26,7 @@ from projector.apply.step import MaintenanceError
 from projector.cassandra.errors import CassandraError
 from projector.cassandra.roles import connect_without_default, make, roles
 from projector.cassandra.session import close, connect
+from projector.collection import collect_seldom
 from projector.compile.catalogue import page
 from projector.compile.errors import CompileError
 from projector.compile.explain import explain as explained
@@ -301,6 +302,7 @@ def run() -> None:
 def main() -> None:
     """The console entry point: an expected error is one log line with its remedy, and exit status 1."""
     configure_logging()
+    collect_seldom()
     try:
         app(prog_name="projector")
     except _EXPECTED as error:

@@ -21,7 +21,7 @@ from cassandra.connection import ConnectionBusy, ConnectionException
 from cassandra.pool import NoConnectionsAvailable
 from cassandra.protocol import PrepareMessage, ResultMessage
 
-from projector.cassandra.frames import Batch, decode_answer, encode_batch
+from projector.cassandra.frames import Batch
 
 _BORROW_SECONDS = 1.0
 
@@ -40,10 +40,11 @@ class Lanes:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._policy = session.cluster.profile_manager.default.load_balancing_policy
+        self._holding: set[Any] = set()
         self.answers: queue.SimpleQueue[tuple[Any, int, Any]] = queue.SimpleQueue()
 
     def send(self, batch: Batch, token: Any, attempt: int, preferred: Sequence[Any] = ()) -> Any:
-        """Send on the first connection that takes it, `preferred` hosts first; returns the connection.
+        """Send, by the next `let_go`, on the first connection that takes it, `preferred` hosts first; returns the connection.
 
         Raises NoLaneError; then nothing was sent and no answer will come.
         """
@@ -59,9 +60,8 @@ class Lanes:
                 except (NoConnectionsAvailable, ConnectionException):
                     continue
                 try:
-                    connection.send_msg(
-                        batch, stream_id, self._answer_to(token, attempt, pool, connection), encode_batch, decode_answer
-                    )
+                    connection.hold(batch, stream_id, self._answer_to(token, attempt, pool, connection))
+                    self._holding.add(connection)
                     return connection
                 except ConnectionBusy:
                     busy = True
@@ -71,6 +71,11 @@ class Lanes:
                 except (ConnectionException, OSError):
                     pool.return_connection(connection)  # the pool sees that it is closed and replaces it
         raise NoLaneError(busy)
+
+    def let_go(self) -> None:
+        """Send all that is held to go together."""
+        while self._holding:
+            self._holding.pop().let_go()
 
     def _answer_to(self, token: Any, attempt: int, pool: Any, connection: Any) -> Any:
         put = self.answers.put

@@ -14,23 +14,16 @@ from typing import Any
 from cassandra import ConsistencyLevel, DriverException, OperationTimedOut, ProtocolVersion
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
-from cassandra.io.libevreactor import LibevConnection
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
 
 from command_api.process.cassandra_login import TlsFilesError, remedy, tls_context
 from command_api.process.logging import get_logger
 from command_api.process.settings import Cassandra
+from projector.cassandra.connection import Connection
 from projector.cassandra.errors import CassandraUnreachableError
 
 _log = get_logger(__name__)
 _RETRY_SECONDS = 0.5
-
-
-class _Connection(LibevConnection):  # type: ignore[misc]  # the driver has no types
-    """Sends a batch in one system call: the driver would cut it every 4 KiB."""
-
-    out_buffer_size = 1 << 17
-    in_buffer_size = 1 << 16
 
 
 def connect(
@@ -88,7 +81,7 @@ def _cluster(settings: Cassandra, *, follow_schema: bool) -> Any:
         auth_provider=login,
         ssl_context=context,
         compression=False,
-        connection_class=_Connection,
+        connection_class=Connection,
         # A node that comes back is used within seconds: the driver's default waits up to ten minutes.
         reconnection_policy=ExponentialReconnectionPolicy(0.2, 2.0, max_attempts=None),
         sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],

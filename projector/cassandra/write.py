@@ -198,6 +198,7 @@ class Writer:
                 self._write_batches(statement, own, [entries[i] for i in indexes], timestamp, replicas)
         while self._ready:
             self._turn()
+        self._lanes.let_go()
 
     def _write_batches(
         self,
@@ -251,6 +252,7 @@ class Writer:
 
     def _turn(self) -> None:
         """Wait for the next answer or the end of a pause, and act on it."""
+        self._lanes.let_go()
         if self._paused and self._paused[0][2].retries and self._stop.is_set():
             self._end(self._paused[0][2].statement.table, None)
         now = time.monotonic()

@@ -35,3 +35,12 @@ class Bulk:
         if whole < len(rows):
             changed += self._connection.executemany(self._one, rows[whole:]).rowcount
         return changed
+
+    def finds(self, rows: Sequence[tuple[Any, ...]]) -> bool:
+        """Run it, a query, for rows: whether it finds anything."""
+        execute = self._connection.execute
+        whole = len(rows) // ROWS * ROWS
+        return any(
+            execute(self._many, tuple(chain.from_iterable(rows[first : first + ROWS]))).fetchone() is not None
+            for first in range(0, whole, ROWS)
+        ) or any(execute(self._one, row).fetchone() is not None for row in rows[whole:])

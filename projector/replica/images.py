@@ -132,7 +132,9 @@ class _TableImages:
         self._minor_at = frozenset(at for at, name in enumerate(table.columns) if name in table.minor)
         self._major: set[Row] = set()
         self._put = Bulk(connection, f"INSERT OR REPLACE INTO {replica} VALUES {{rows}}", width)
-        self._insert = Bulk(connection, f"INSERT OR IGNORE INTO {replica} VALUES {{rows}}", width)
+        self._there = Bulk(connection, f"SELECT 1 {joined} LIMIT 1", self._width)
+        # OR FAIL: a statement that may be backed out has every page copied that it changes
+        self._insert = Bulk(connection, f"INSERT OR FAIL INTO {replica} VALUES {{rows}}", width)
         self._delete = f"DELETE FROM {replica} WHERE {by_key}"  # a list of composite keys would scan the table
 
     def clear(self) -> None:
@@ -193,13 +195,15 @@ class _TableImages:
         return minor is (key not in self._major)
 
     def _insert_all(self, rows: list[Row]) -> bool:
-        """Insert rows that have no row before; False, and nothing done, when one has."""
-        self._connection.execute("SAVEPOINT inserts")
-        new = self._insert.run(rows) == len(rows)
-        if not new:
-            self._connection.execute("ROLLBACK TO inserts")
-        self._connection.execute("RELEASE inserts")
-        return new
+        """Insert rows that have no row before; False, and nothing done, when one has.
+
+        Asked first and not tried in a savepoint, which copies each page before its first change: with 1,000,000 rows in the
+        replica and keys in no order that is nearly a page a row, 0.6 CPU seconds of 2.5 per 100,000.
+        """
+        if self._there.finds([row[: self._width] for row in rows]):
+            return False
+        self._insert.run(rows)
+        return True
 
     def set(self, key: Row, row: Row | None, *, updated: bool = False) -> None:
         """Give a key another row, or none. updated: the row was there, and no column of it must be taken as changed."""

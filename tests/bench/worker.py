@@ -19,6 +19,7 @@ from projections.cassandra_table import cassandra_table
 from projector.apply.log import LogReader
 from projector.cassandra.session import close, connect
 from projector.cassandra.write import Writer
+from projector.collection import collect_seldom
 from projector.compile.program import compile_models
 from projector.configured import load_read_models
 from projector.coverage import Target
@@ -63,6 +64,7 @@ def _peak_mb() -> float:
 def main() -> None:
     """Drain once."""
     configure_logging()
+    collect_seldom()
     settings = Settings()
     models = load_read_models(settings.projector.read_models)
     program = compile_models(models)

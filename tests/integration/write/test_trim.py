@@ -127,7 +127,7 @@ def test_one_partition_that_cannot_be_read_holds_up_no_other(
 
 
 def test_statements_that_could_not_all_be_prepared_are_prepared_again(
-    cassandra_session: Session, feed: CassandraTable, made: str
+    cassandra_session: Session, session: Session, feed: CassandraTable, made: str
 ) -> None:
     cassandra_session.execute(f"DROP TABLE {feed.qualified}")
     cassandra_session.execute(
@@ -137,7 +137,7 @@ def test_statements_that_could_not_all_be_prepared_are_prepared_again(
     assert trimmer.trim([READER], T) == {READER: None}
     cassandra_session.execute(f"DROP TABLE {feed.qualified}")
     cassandra_session.execute(feed.create())
-    writer = Writer(cassandra_session)
+    writer = Writer(session)
     writer.prepare(feed)
     writer.upsert("feed", [row(5, number) for number in range(5)], T)
     writer.drain()
