@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from command_api.envelope import LogRecordError
+from command_api.process.collection import collect_seldom
 from command_api.process.logging import configure_logging, get_logger
 from command_api.process.probes import Probes
 from command_api.process.settings import Settings
@@ -26,7 +27,6 @@ from projector.apply.step import MaintenanceError
 from projector.cassandra.errors import CassandraError
 from projector.cassandra.roles import connect_without_default, make, roles
 from projector.cassandra.session import close, connect
-from projector.collection import collect_seldom
 from projector.compile.catalogue import page
 from projector.compile.errors import CompileError
 from projector.compile.explain import explain as explained

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import resource
 import socket
@@ -15,6 +14,7 @@ from pydantic_settings import SettingsError
 
 from command_api.process.access.errors import KeysError
 from command_api.process.access.exposure import check_exposure, say_open
+from command_api.process.collection import collect_seldom
 from command_api.process.logging import configure_logging, get_logger
 from command_api.process.server import StoppableServer, configured
 from command_api.process.settings import Settings
@@ -24,7 +24,6 @@ from read_api.declared import ReadModelsNotFoundError, load_read_models, routes_
 from read_api.request import Route, RouteConflictError
 
 _FILES = 1_024  # besides streams
-_ALLOCATIONS = 20_000  # more containers than before, that begin a collection of the youngest
 
 app = typer.Typer(
     name="read-api",
@@ -70,7 +69,7 @@ def serve(
         server.should_exit = True
 
     store.on_refusal = leave_refused
-    spare_collections()
+    collect_seldom()
     server.run()
     if store.refusal:
         get_logger(__name__).error(store.refusal)
@@ -109,13 +108,6 @@ class _Server(StoppableServer):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._application.close_streams()
         await super().shutdown(sockets)
-
-
-def spare_collections() -> None:
-    """Have Python look for cycles seldom, and never among what is there already: a page of rows has none."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_ALLOCATIONS, 20, 20)
 
 
 def allow_files(streams: int) -> None:

@@ -13,13 +13,13 @@ import threading
 import time
 from pathlib import Path
 
+from command_api.process.collection import collect_seldom
 from command_api.process.logging import configure_logging
 from command_api.process.settings import Kafka, Settings
 from projections.cassandra_table import cassandra_table
 from projector.apply.log import LogReader
 from projector.cassandra.session import close, connect
 from projector.cassandra.write import Writer
-from projector.collection import collect_seldom
 from projector.compile.program import compile_models
 from projector.configured import load_read_models
 from projector.coverage import Target

@@ -1,4 +1,4 @@
-"""How often Python looks for garbage in cycles: seldom, in a process that keeps a batch of records and rows in hand.
+"""How often Python looks for garbage in cycles: seldom, in a process that keeps a batch of records and rows, or pages, in hand.
 
 They are freed when they are let go; looking through all of them at every 700th that is made was an eighth of a worker's CPU.
 """
