@@ -298,7 +298,7 @@ def keyspace(cassandra_session: Session) -> Iterator[str]:
     """The name of a keyspace that does not exist yet; it is dropped after the test if the test made it."""
     name = f"test_{secrets.token_hex(6)}"
     yield name
-    cassandra_session.execute(f"drop keyspace if exists {name}")
+    cassandra_session.execute(f"drop keyspace if exists {name}", timeout=120)  # seconds; it waits for what flushes
 
 
 @pytest.fixture

@@ -192,6 +192,7 @@ def _main() -> None:
     arguments = _serve(socket.socket(fileno=int(sys.argv[1])))
     if arguments is not None:
         module, *sys.argv[1:] = arguments
+        sys.modules.pop(f"{module}.__main__", None)  # is run as if it were not imported
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -97,6 +97,7 @@ class Process:
         fresh: bool = False,
     ) -> None:
         self.name = name
+        self.module = arguments[0]
         self.log = log
         own = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
         own |= {"PYTHONPATH": str(TREE), "PYTHONFAULTHANDLER": "1"} | environment(settings)
@@ -245,13 +246,14 @@ class Pipeline:
 
 
 def listening(process: Process, seconds: float = 30) -> str:
-    """The URL that a server's log says it listens at."""
+    """The URL that a server's log says it listens at; of a read API when it is connected too."""
     pattern = re.compile(r"https?://127\.0\.0\.1:[1-9]\d*")
 
     def found() -> str | None:
         assert process.status is None, f"{process.name} ended with {process.status}. {process.tail()}"
-        match = pattern.search(process.said())
-        return match[0] if match else None
+        said = process.said()
+        match = pattern.search(said)
+        return match[0] if match and (process.module != "read_api" or "cassandra_connected" in said) else None
 
     url: str = wait_for(f"{process.name} listens", found, seconds, process.tail)
     return url

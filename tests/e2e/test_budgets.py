@@ -82,6 +82,8 @@ def storm(settings: Settings, post: uuid.UUID, first: int, last: int) -> None:
         connection.execute("set synchronous_commit = off")
         statement = "insert into likes (post_id, user_id) values (%s, md5('reader ' || %s)::uuid)"
         for number in range(first, last + 1):
+            if number == last:
+                connection.execute("set synchronous_commit = on")  # which all before it are flushed with
             connection.execute(statement, (post, str(number)), prepare=True)
 
 

@@ -26,7 +26,7 @@ def start(database: str, postgres: Postgres) -> Iterator[Callable[..., Api]]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        http = httpx.Client(base_url=url, timeout=30)
+        http = httpx.Client(base_url=url, timeout=60)
         admin = psycopg.connect(database, autocommit=True)
 
         def stop() -> None:

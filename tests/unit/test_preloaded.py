@@ -90,3 +90,18 @@ def test_two_at_once_are_two(tmp_path: Path) -> None:
     os.kill(other.pid, 0)
     other.terminate()
     assert other.wait(30) == -signal.SIGTERM
+
+
+def test_a_command_that_is_imported_already_says_no_more_than_a_fresh_one(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("ab") as output:
+        assert preloaded.popen(("read_api", "--help"), _ENVIRONMENT, output).wait(30) == 0
+    fresh = subprocess.run(
+        [sys.executable, "-m", "read_api", "--help"],
+        env=_ENVIRONMENT,
+        cwd=preloaded.TREE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=True,
+    )
+    assert log.read_bytes() == fresh.stdout

@@ -139,8 +139,8 @@ def test_the_bound_ends_a_wait_with_the_lag() -> None:
 def test_a_store_that_fails_while_waiting_is_the_problem_and_heals() -> None:
     async def test(positions: Freshness, source: Source) -> None:
         await positions.positions()
-        waiter = asyncio.create_task(positions.at_least("m", Lsn(9), 5))
-        failing = asyncio.create_task(positions.at_least("m", Lsn(9), 0.1))
+        waiter = asyncio.create_task(positions.at_least("m", Lsn(9), 30))
+        failing = asyncio.create_task(positions.at_least("m", Lsn(9), 1))
         await asyncio.sleep(0.02)
         source.failure = StoreUnavailableError("away", hint="wait")
         with pytest.raises(StoreUnavailableError):
