@@ -8,7 +8,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status test test-containers containers bench check lock clean
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 # What make test-containers runs: the tests in which servers and processes meet. The others of tests/e2e are about one process,
 # and those that restart servers need the embedded ones; TESTS=tests/e2e runs all that can be.
 TESTS ?= $(patsubst %,tests/e2e/test_%.py,path random_logs sales messages shop refresh prefer_wait stale_reader stops)
