@@ -69,7 +69,8 @@ class SegmentReader:
 
     def __init__(self) -> None:
         self._unread = b""
-        self._cut = b""  # the beginning of a message
+        self._cut: list[bytes] = []  # the beginning of a message, a part a segment
+        self._missing = 0  # bytes until more is known of it: its head, or all of it
 
     def messages(self, received: bytes) -> Iterator[bytes]:
         """Those that are whole now, the rest is kept; raises BrokenSegmentError."""
@@ -94,17 +95,23 @@ class SegmentReader:
             self._unread = data[at:]
 
     def _of_payload(self, payload: bytes) -> Iterator[bytes]:
-        data = self._cut + payload if self._cut else payload
+        if len(payload) < self._missing:
+            self._cut.append(payload)
+            self._missing -= len(payload)
+            return
+        data = b"".join((*self._cut, payload)) if self._cut else payload
         at, end = 0, len(data)
-        self._cut = b""
-        while end - at >= HEAD_BYTES:
-            body = _length_of_body(data, at)[0]
-            if body < 0:
-                raise BrokenSegmentError(f"a message of {body} bytes")
-            last = at + HEAD_BYTES + body
-            if end < last:
-                break
+        self._cut, self._missing = [], 0
+        while at < end:
+            whole = HEAD_BYTES
+            if end - at >= HEAD_BYTES:
+                body = _length_of_body(data, at)[0]
+                if body < 0:
+                    raise BrokenSegmentError(f"a message of {body} bytes")
+                whole += body
+            if end - at < whole:
+                self._cut, self._missing = [data[at:]], whole - (end - at)
+                return
+            last = at + whole
             yield data[at:last] if at or last < end else data
             at = last
-        if at < end:
-            self._cut = data[at:]
