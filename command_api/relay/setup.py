@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported without saying so
     AdminClient,
     AlterConfigOpType,
@@ -193,6 +193,18 @@ def drop_slot(catalog: Catalog, name: str) -> None:
             time.sleep(0.05)  # the deadline is above; Postgres tells nobody that a slot is free
 
 
+def _made(admin: AdminClient, topic: NewTopic) -> bool:
+    """Make a topic; False when another set-up did meanwhile, or a broker that was asked had not heard of it yet."""
+    try:
+        settled(admin.create_topics([topic], operation_timeout=_TIMEOUT_S).values(), _TIMEOUT_S)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+        return False
+    _log.info("topic made", topic=topic.topic)
+    return True
+
+
 def make_topic(kafka: Kafka) -> None:
     """Make the log's topic, or bring its retention and record size to the settings."""
     refusals = Refusals()
@@ -205,11 +217,10 @@ def make_topic(kafka: Kafka) -> None:
     try:
         admin = opened(AdminClient, kafka.client_properties() | QUIET | {"error_cb": refusals})
         if kafka.topic not in reached(admin, refusals, _TIMEOUT_S).topics:
-            topic = NewTopic(kafka.topic, num_partitions=1, replication_factor=kafka.replication_factor, config=wanted)
-            settled(admin.create_topics([topic], operation_timeout=_TIMEOUT_S).values(), _TIMEOUT_S)
-            _log.info("topic made", topic=kafka.topic)
+            made = _made(admin, NewTopic(kafka.topic, 1, kafka.replication_factor, config=wanted))
             _wait_for(lambda: kafka.topic in admin.list_topics(timeout=_TIMEOUT_S).topics)
-            return
+            if made:
+                return
         entries = [
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in wanted.items()
         ]

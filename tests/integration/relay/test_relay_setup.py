@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from command_api.process.settings import Settings
 from command_api.relay import loop
@@ -14,7 +16,7 @@ from command_api.relay.errors import SetupError, SourceUnavailableError
 from command_api.relay.fresh_snapshot import fresh_snapshot
 from command_api.relay.metrics import RelayState
 from command_api.relay.publish import Publisher
-from command_api.relay.setup import setup
+from command_api.relay.setup import make_topic, setup
 from command_api.relay.status import read_status
 from command_api.relay.tail import read_tail
 from tests.integration.relay.stand import (
@@ -25,6 +27,17 @@ from tests.integration.relay.stand import (
     transactions,
     until,
 )
+
+
+def test_a_topic_that_was_made_meanwhile_is_taken(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another set-up, or so lately that the broker which is asked has not heard of it."""
+    monkeypatch.setattr("command_api.relay.setup.reached", lambda *_: SimpleNamespace(topics={}))
+    make_topic(settings.kafka)
+    make_topic(settings.kafka.model_copy(update={"max_message_bytes": 1 << 20}))
+    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers})
+    resource = ConfigResource(ResourceType.TOPIC, settings.kafka.topic)
+    (found,) = admin.describe_configs([resource]).values()
+    assert found.result(20)["max.message.bytes"].value == str(1 << 20)
 
 
 def test_set_up_may_be_repeated_and_goes_on_from_an_interruption(
