@@ -2,13 +2,13 @@
 # and the servers' Java parts are downloaded once, on their first use. Needs: Python 3.11 or newer with venv, and make.
 #
 # ARGS reaches the command behind the target: make up ARGS="--port kafka=9092", make test ARGS="-k relay".
-# WORKERS: how many test files run at a time, on servers that they share.
+# WORKERS: how many test files run at a time, each worker with servers of its own.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status test test-containers containers bench check lock clean
 ARGS ?=
-WORKERS ?= 3
+WORKERS ?= 2
 # What make test-containers runs: the tests in which servers and processes meet. The others of tests/e2e are about one process,
 # and those that restart servers need the embedded ones; TESTS=tests/e2e runs all that can be.
 TESTS ?= $(patsubst %,tests/e2e/test_%.py,path random_logs sales messages shop refresh prefer_wait stale_reader stops)
@@ -35,10 +35,8 @@ down: $(MADE) ## stop what make up started; the data stays in .local
 status: $(MADE) ## what is running, and where
 	@$(BIN)/python -m deploy.local status $(ARGS)
 
-# Folders keep their order, so that files of minutes don't come last; without bytecode kept, each interpreter of the run would
-# compile and rewrite every module again (10 CPU seconds for the tests alone).
 test: check ## check, then every test on real servers of its own
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m tests --workers $(WORKERS) $(ARGS)
 
 # Containers are begun by the first test that asks for servers: its own time-out must not count that.
 test-containers: $(MADE) ## the whole path's tests on PostgreSQL, Kafka and Cassandra in containers (deploy/README.md); TESTS chooses

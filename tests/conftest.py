@@ -2,8 +2,8 @@
 
 `stack` uses the servers named by LOCKSTEP_TEST_POSTGRES (conninfo of a superuser), LOCKSTEP_TEST_KAFKA and
 LOCKSTEP_TEST_CASSANDRA (host:port) when all three are set, and otherwise starts some once for the session and stops them
-after it: embedded ones, which the workers of a run share, or containers with LOCKSTEP_TEST_SERVERS=containers. What a test
-makes is dropped after it, so a stack that stays up does not fill.
+after it: embedded ones, or containers with LOCKSTEP_TEST_SERVERS=containers. What a test makes is dropped after it, so a
+stack that stays up does not fill.
 
 Tests marked `embedded` do to servers what only the embedded stack's supervisor mends; they are left out of a session on
 containers, which prints each with its reason.
@@ -11,26 +11,21 @@ containers, which prints each with its reason.
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import hashlib
-import json
 import os
 import secrets
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
 
 from deploy.local import ports
 
@@ -43,7 +38,6 @@ if TYPE_CHECKING:
 SERVERS = "LOCKSTEP_TEST_SERVERS"
 VARIABLES = ("LOCKSTEP_TEST_POSTGRES", "LOCKSTEP_TEST_KAFKA", "LOCKSTEP_TEST_CASSANDRA")
 _LEFT_OUT = pytest.StashKey[list[str]]()
-FAULTS = "tests/e2e/faults/"
 ROLES = ("lockstep_command_api", "lockstep_relay", "lockstep_reader", "lockstep_refresher")
 
 
@@ -61,18 +55,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """The markers, and Hypothesis without deadlines: how long an example takes says how busy the machine is."""
     hypothesis.settings.register_profile("untimed", deadline=None)
     hypothesis.settings.load_profile("untimed")
+    config.addinivalue_line(
+        "markers", "alone: judges time under faults and load of its own; nothing else is run beside it"
+    )
     config.addinivalue_line("markers", "embedded(why): needs servers of the embedded stack; left out on containers")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    """A worker takes a file at a time; those of tests/e2e/faults are one worker's, since each loads the machine by itself."""
-    return _FaultsTogether(config, log)
-
-
-class _FaultsTogether(LoadFileScheduling):
-    def _split_scope(self, nodeid: str) -> str:
-        return FAULTS if nodeid.startswith(FAULTS) else super()._split_scope(nodeid)
 
 
 def pytest_collection_finish() -> None:
@@ -107,7 +93,7 @@ class Stack:
     postgres_admin: conninfo of a superuser on database postgres.
     kafka: bootstrap servers.
     cassandra: host and native port.
-    running: embedded servers that tests may do to as they like (`mortal_stack`); None for those that are shared.
+    running: the embedded stack when this session started it; None for containers and for servers that were given.
     """
 
     postgres_admin: str
@@ -137,46 +123,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             )
         return
 
-    of_run = tmp_path_factory.getbasetemp()
-    with _shared(of_run.parent if "PYTEST_XDIST_WORKER" in os.environ else of_run) as shared:
-        yield shared
-
-
-@contextmanager
-def _shared(folder: Path) -> Iterator[Stack]:
-    """Embedded servers for all who name this folder: the first one starts them, and stops them after the last."""
     from deploy.local.stack import Options, start
 
-    addresses, users = folder / "stack.addresses", folder / "stack.users"
-    with users.open("w") as using, ExitStack() as ended:
-        with _locked(addresses) as file:
-            written = file.read()
-            if written:
-                postgres, kafka, host, port = json.loads(written)
-            else:
-                own = Path(tempfile.mkdtemp(prefix="stack", dir=folder))
-                running = ended.enter_context(start(Options(folder=own, servers_only=True, throw_away=True)))
-                ended.callback(_wait_for_others, addresses, using)
-                postgres, kafka = running.postgres_admin, running.address("kafka")
-                host, _, port = running.address("cassandra").rpartition(":")
-                file.write(json.dumps((postgres, kafka, host, port)))
-            fcntl.flock(using, fcntl.LOCK_SH)
-        yield Stack(postgres_admin=postgres, kafka=kafka, cassandra=(host, int(port)))
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[TextIO]:
-    with path.open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        yield file
-        file.flush()
-
-
-def _wait_for_others(addresses: Path, using: TextIO) -> None:
-    with _locked(addresses) as file:
-        file.truncate(0)  # who comes now starts others
-    fcntl.flock(using, fcntl.LOCK_EX)
+    with start(Options(folder=tmp_path_factory.mktemp("stack"), servers_only=True, throw_away=True)) as running:
+        host, _, port = running.address("cassandra").rpartition(":")
+        yield Stack(
+            postgres_admin=running.postgres_admin,
+            kafka=running.address("kafka"),
+            cassandra=(host, int(port)),
+            running=running,
+        )
 
 
 def _password(admin: str, role: str) -> str:

@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def mortal_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Embedded servers that tests may kill and pause; their data has to survive that, and goes with the session's folder."""
-    with start(Options(folder=tmp_path_factory.mktemp("mortal"), servers_only=True)) as running:
+    """Embedded servers that tests may kill and pause; their data has to survive that, and goes with the session's folder.
+
+    They live for seconds: Java's second compiler would take half of their CPU and never earn it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+        starting = start(Options(folder=tmp_path_factory.mktemp("mortal"), servers_only=True))
+    with starting as running:
         host, _, port = running.address("cassandra").rpartition(":")
         yield Stack(
             postgres_admin=running.postgres_admin,

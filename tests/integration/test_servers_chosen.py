@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 TREE = Path(__file__).parents[2]
-RESTARTS = "tests/e2e/faults/test_restarts.py"
+RESTARTS = "tests/e2e/test_restarts.py"
 
 
 def session(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +39,7 @@ def test_tests_for_embedded_servers_are_left_out_by_name_and_reason() -> None:
 
 def test_a_module_with_servers_of_its_own_is_marked() -> None:
     """Otherwise it would run on embedded servers in a session that is to prove containers."""
-    own = [path for path in (TREE / "tests" / "e2e").rglob("test_*.py") if "\ndef stack(" in path.read_text()]
+    own = [path for path in (TREE / "tests" / "e2e").glob("test_*.py") if "\ndef stack(" in path.read_text()]
     assert TREE / RESTARTS in own
     assert [path.name for path in own if "pytest.mark.embedded(" not in path.read_text()] == []
 

@@ -23,6 +23,8 @@ from command_api.process.settings import Settings
 from tests.e2e import compare, load
 from tests.e2e.pipeline import Pipeline, Process
 
+pytestmark = pytest.mark.alone
+
 KILLS = 50
 SECONDS = float(os.environ.get("LOCKSTEP_TEST_FAULT_SECONDS", "45"))
 WAL_SENDER_TIMEOUT_S = 2.0

@@ -28,9 +28,10 @@ from tests.e2e.own_servers import killed
 from tests.e2e.pipeline import Pipeline, wait_for
 from tests.integration.relay.stand import transactions
 
-pytestmark = pytest.mark.embedded(
-    "signals the servers' own processes, which the embedded stack's supervisor starts again"
-)
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.embedded("signals the servers' own processes, which the embedded stack's supervisor starts again"),
+]
 
 ONE_ORDER = """
     with u as (insert into users (user_id, name) values (gen_random_uuid(), 'Once') returning user_id)

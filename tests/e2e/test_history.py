@@ -16,9 +16,12 @@ from tests.e2e.own_servers import killed, paused
 from tests.e2e.pipeline import Pipeline, Process, listening, wait_for
 from tests.e2e.registers import Client, new_board
 
-pytestmark = pytest.mark.embedded(
-    "pauses and kills the servers' own processes, which the embedded stack's supervisor starts again"
-)
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.embedded(
+        "pauses and kills the servers' own processes, which the embedded stack's supervisor starts again"
+    ),
+]
 
 OPERATIONS = 20_000
 FROM_READ_MODEL = 2_000

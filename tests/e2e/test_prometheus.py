@@ -23,7 +23,9 @@ from tests.e2e.pipeline import Pipeline, listening, wait_for
 from tests.e2e.serving import metrics_address
 from tests.metric_names import named
 
-DEPLOY = Path(__file__).parents[3] / "deploy/prometheus"
+pytestmark = pytest.mark.alone
+
+DEPLOY = Path(__file__).parents[2] / "deploy/prometheus"
 STALENESS = timedelta(seconds=2)
 EXPECTED = (
     "read_api_model_lag_seconds",

@@ -28,6 +28,7 @@ SLOW_S = 1.0  # of this test's own requests, on a machine that is busy
 START_S = 120.0
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_readers_see_no_gap_and_nothing_older_through_switches_there_and_back(
     pipeline: Pipeline, cassandra_session: Session
