@@ -172,7 +172,6 @@ class Watches:
             watch.keeping = task = asyncio.create_task(self._keep(key, watch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            watch.poke(Lsn(0))  # what was written between its first read and its marks was announced to nobody
             return watch
         finally:
             del self._opening[key]
@@ -234,6 +233,7 @@ class Watches:
             for table, of_table in marks.items():
                 for mark in of_table:
                     self._by_mark.setdefault(table, {}).setdefault(mark, set()).add(watch)
+            watch.poke(Lsn(0))  # what was written between the read and these marks was announced to nobody
 
     def _unmark(self, watch: Watch) -> None:
         for table, of_table in watch.marks.items():

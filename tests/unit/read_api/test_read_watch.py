@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -130,6 +131,28 @@ def test_of_two_reads_at_once_the_later_one_is_shown_last() -> None:
         await asyncio.gather(*looking)
         async with watch.reading:  # after the watch's own
             assert watch.history.newest.covered == began[-1]
+
+    run(test)
+
+
+def test_what_was_written_before_its_partition_was_watched_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("read_api.watch.SWEEP_SECONDS", 1_000)
+    stored = [1]
+
+    async def read(_seen: Lsn | None) -> State:
+        return state(stored[-1])
+
+    async def marks(shown: State) -> dict[str, set[int]]:
+        if shown.covered == 2 and stored[-1] == 2:
+            stored.append(3)  # in the partition that 2 leads to, which nobody is told of yet
+        return {"other": {shown.covered}}
+
+    async def test(watches: Watches) -> None:
+        watch = await watches.watch(replace(subject(read), marks=marks))
+        stored.append(2)
+        watch.poke(Lsn(0))
+        while watch.history.newest.covered != 3:
+            await watch.moved(watch.history.newest.digest, 1)
 
     run(test)
 
