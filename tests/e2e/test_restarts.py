@@ -59,6 +59,7 @@ def _answers(session: Session) -> bool:
 
 def _settle(pipeline: Pipeline, session: Session, context: str) -> None:
     """Wait until all is covered, then compare with SQL."""
+    wait_for("the driver is back", lambda: _answers(session), 60)
     settings, models = pipeline.settings, projections.READ_MODELS
     admin, keyspace = settings.postgres.admin.get_secret_value(), settings.cassandra.keyspace
     projection = settings.projector.projection
@@ -108,7 +109,6 @@ def test_a_killed_cassandra_has_kept_what_it_acknowledged(
                 wanted = made[0] + 300
                 wait_for("orders are made", lambda wanted=wanted: made[0] >= wanted, 60)
                 killed(stack.running, "cassandra", signal.SIGKILL)
-            wait_for("the driver is back", lambda: _answers(cassandra_session), 60)
             _settle(pipeline, cassandra_session, f"after kill {number}")
 
 
