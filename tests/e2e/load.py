@@ -86,10 +86,13 @@ class Load:
         return sum(tally.verified.total() for tally in self.tallies.values())
 
     def wait_for_reads(self, more: int, *, seconds: float) -> None:
-        """Wait until so many more replies with a token were right."""
+        """Wait until so many more replies with a token were right, and one of them was of sales."""
         wanted = self.verified + more
         wait_for(
-            f"{more} more reads", lambda: self.verified >= wanted, seconds, lambda: str(self) + self.pipeline.logs()
+            f"{more} more reads",
+            lambda: self.verified >= wanted and self.tallies["commands"].verified["sales"],
+            seconds,
+            lambda: str(self) + self.pipeline.logs(),
         )
 
     def assert_honest(self, context: str, *, verified: int) -> None:
