@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import preloaded
@@ -105,3 +106,23 @@ def test_a_command_that_is_imported_already_says_no_more_than_a_fresh_one(tmp_pa
         check=True,
     )
     assert log.read_bytes() == fresh.stdout
+
+
+def test_none_outlives_who_started_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, time\n"
+        "from tests import preloaded\n"
+        f"with open({str(tmp_path / 'log')!r}, 'ab') as output:\n"
+        f"    print(preloaded.popen(({_MODULE!r}, 'stay'), {_ENVIRONMENT!r}, output).pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=preloaded.TREE
+    ) as starter:
+        assert starter.stdout is not None
+        child = psutil.Process(int(starter.stdout.readline()))
+        starter.kill()
+    until = time.monotonic() + 30
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until, "it still runs"
+        time.sleep(0.05)  # the deadline is above; nobody tells of another's child

@@ -110,8 +110,11 @@ def confirmed(settings: Settings) -> int:
     return slot.confirmed if slot else 0
 
 
-def transactions(settings: Settings) -> list[list[dict[str, Any]]]:
-    """The changes of each whole transaction, as a reader takes them: unfinished ones dropped, repeated ones a failure."""
+def transactions(settings: Settings, *, killed: bool = False) -> list[list[dict[str, Any]]]:
+    """The changes of each whole transaction, as a reader takes them: unfinished ones dropped, repeated ones a failure.
+
+    killed: a relay was, whose last heartbeat may come after what its follower has sent; readers pass it over.
+    """
     whole: list[list[dict[str, Any]]] = []
     changes: list[dict[str, Any]] = []
     seen = 0
@@ -128,7 +131,7 @@ def transactions(settings: Settings) -> list[list[dict[str, Any]]]:
             whole.append(changes)
             seen = end
         else:
-            # The last one of a relay that was killed may come after what its follower has sent; readers pass it over.
+            assert killed or value["lsn"] >= seen
             seen = max(seen, value["lsn"])
     return whole
 

@@ -87,7 +87,7 @@ def test_killed_at_any_moment_no_transaction_is_lost_or_doubled(
         writer.join()
     with running(settings) as state:
         covered(state, flushed(admin))
-    ids = [change["after"]["user_id"] for changes in transactions(settings) for change in changes]
+    ids = [change["after"]["user_id"] for changes in transactions(settings, killed=True) for change in changes]
     assert len(ids) == len(set(ids))
     assert {(i,) for i in ids} == set(admin.execute("select user_id::text from users").fetchall())
 
