@@ -1,36 +1,102 @@
-"""``make test``: what judges time under faults first, by itself; then all the rest, a worker a core.
+"""``make test``: what judges time under faults first, by itself; then all the rest, a worker a core; simulations beside both.
 
     python -m tests [--workers N] [pytest's arguments]
 
 Tests marked ``alone`` end processes and servers under a load of their own and ask within seconds what became of it: beside other
-tests they would judge the machine. (Tried: the simulations beside them at the lowest priority. It made the slowest of them
-take twice as long.) Ends with 0 only when both parts passed, and something was run.
+tests they would judge the machine. Those marked ``simulation`` take the CPU that the others leave: they have the lowest priority
+in a session of their own (Linux shares the CPU out among sessions first) and no server but PostgreSQL. Their output follows
+the others'. Ends with 0 only when every part passed, and something was run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from deploy.local.child import LAUNCHER
 
 _NO_TESTS = 5
+_PATIENCE_S = 1800
+"""For one test: it waits for the CPU as long as others want it."""
+_LEAST = 19
+"""The lowest priority, as a niceness."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run both parts; the exit status."""
+    """Run every part; the exit status."""
     workers = "2"
     if arguments[:1] == ["--workers"]:
         workers, arguments = arguments[1], arguments[2:]
     # Without caches each of a run's interpreters compiles and rewrites every module again: 10 CPU seconds for the tests alone.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    parts = (["-m", "alone"], ["-m", "not alone", "--numprocesses", workers, "--dist", "loadfile"])
-    ended = [
-        subprocess.run([sys.executable, "-m", "pytest", *part, *arguments], check=False, env=environment).returncode
-        for part in parts
-    ]
+    side_by_side = ["--numprocesses", workers, "--dist"]
+    chosen = any(Path(argument.partition("::")[0]).exists() for argument in arguments)
+
+    def command(marked: str, where: str, *more: str) -> list[str]:
+        return [sys.executable, "-m", "pytest", "-m", marked, *more, *arguments, *([] if chosen else [where])]
+
+    simulations = command("simulation", "tests/oracle", *side_by_side, "load", "-o", f"timeout={_PATIENCE_S}")
+    others = (
+        command("alone", "tests/e2e"),
+        command("not alone and not simulation", "tests", *side_by_side, "loadfile"),
+    )
+    with _beside(simulations, environment) as (beside, said):
+        ended = [subprocess.run(other, check=False, env=environment).returncode for other in others]
+        print("\nthe simulations, which ran beside these:", flush=True)
+        ended.append(_followed(beside, said))
     if all(status == _NO_TESTS for status in ended):
         return _NO_TESTS
     return max(0 if status == _NO_TESTS else abs(status) for status in ended)
+
+
+@contextlib.contextmanager
+def _beside(command: list[str], environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """A process at the lowest priority, and what it says. It ends with the block, or with this process."""
+    dies_with_us = (sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(signal.SIGINT)), "-1", "-1")
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            (*dies_with_us, *command),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            os.setpriority(os.PRIO_PROCESS, process.pid, _LEAST)
+            with contextlib.suppress(OSError):  # a kernel without groups of sessions
+                Path(f"/proc/{process.pid}/autogroup").write_text(str(_LEAST))
+            yield process, output
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+def _followed(process: subprocess.Popen[bytes], said: IO[bytes]) -> int:
+    """Print what a process has said and says, until it ends; its status."""
+    at = 0
+    while True:
+        status = process.poll()
+        new = os.pread(said.fileno(), 1 << 20, at)
+        sys.stdout.buffer.write(new)
+        sys.stdout.buffer.flush()
+        at += len(new)
+        if status is not None and not new:
+            return status
+        if not new:
+            time.sleep(0.2)  # until it says more, or ends: each of its tests has a time-out
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "alone: judges time under faults and load of its own; nothing else is run beside it"
     )
+    config.addinivalue_line("markers", "simulation: needs a PostgreSQL and no time; runs beside all else")
     config.addinivalue_line("markers", "embedded(why): needs servers of the embedded stack; left out on containers")
 
 
@@ -123,9 +124,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             )
         return
 
+    from deploy.local.plan import SERVERS
     from deploy.local.stack import Options, start
 
-    with start(Options(folder=tmp_path_factory.mktemp("stack"), servers_only=True, throw_away=True)) as running:
+    with start(Options(folder=tmp_path_factory.mktemp("stack"), only=SERVERS, throw_away=True)) as running:
         host, _, port = running.address("cassandra").rpartition(":")
         yield Stack(
             postgres_admin=running.postgres_admin,

@@ -16,6 +16,7 @@ from rich.table import Table
 from deploy.local import folders, ports, relock, stack, state, supervisor
 from deploy.local.errors import StackError
 from deploy.local.jars import LOCK_FILE
+from deploy.local.plan import SERVERS
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 console = Console(stderr=True, highlight=False)
@@ -84,13 +85,13 @@ def _up(folder: Path, servers_only: bool, port: list[str]) -> int:
     asked = ports.parse_wishes(port)
     found = stack.find(folder)
     if found is not None:
-        if found.state.servers_only and not servers_only:
+        if found.state.only and not servers_only:
             raise StackError(
                 f"the stack in {folder} runs the servers only", hint="make down, then make up starts everything"
             )
         console.print("already running")
     else:
-        options = stack.Options(folder=folder, servers_only=servers_only, ports=asked)
+        options = stack.Options(folder=folder, only=SERVERS if servers_only else (), ports=asked)
         found = stack.start(options, console, _Announcer())
         found.keep()
     try:
@@ -177,7 +178,7 @@ def _lock() -> int:
 @app.command(hidden=True)
 def supervise(
     folder: Folder,
-    servers_only: ServersOnly = False,
+    only: Annotated[list[str], typer.Option()] = [],  # noqa: B006
     throw_away: bool = False,
     port: Ports = [],  # noqa: B006
 ) -> None:
@@ -187,6 +188,4 @@ def supervise(
         print(f"another supervisor owns {folder}")
         sys.exit(supervisor.OWNED_BY_ANOTHER)
     with right:
-        sys.exit(
-            supervisor.supervise(folder, ports.parse_wishes(port), servers_only=servers_only, throw_away=throw_away)
-        )
+        sys.exit(supervisor.supervise(folder, ports.parse_wishes(port), only=tuple(only), throw_away=throw_away))

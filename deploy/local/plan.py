@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,12 @@ class Plan:
     settings_file: Path
 
 
-def make(stack_folder: Path, *, asked_ports: Mapping[str, int], servers_only: bool, throw_away: bool) -> Plan:
-    """Choose ports, write the configuration below `stack_folder`, and say what to start; `throw_away` as the stack's option.
+SERVERS = ("postgres", "kafka", "cassandra")
+"""What a stack may consist of, without the project's processes."""
+
+
+def make(stack_folder: Path, *, asked_ports: Mapping[str, int], only: tuple[str, ...], throw_away: bool) -> Plan:
+    """Choose ports, write the configuration below `stack_folder`, and say what to start; the others as the stack's options.
 
     Raises MachineError's children: a port in use, a wheel that is missing.
     """
@@ -35,18 +39,18 @@ def make(stack_folder: Path, *, asked_ports: Mapping[str, int], servers_only: bo
     environment = dict(os.environ)
     cache = folders.cache_folder()
     class_path = {server: tuple(download.place(cache, jar) for jar in found) for server, found in jars.locked().items()}
-    parts = (
-        *postgres.parts(
+    makers: dict[str, Callable[[], tuple[Part, ...]]] = {
+        "postgres": lambda: postgres.parts(
             stack_folder=stack_folder, port=port["postgres"], password=password["admin"], environment=environment
         ),
-        *kafka.parts(
+        "kafka": lambda: kafka.parts(
             stack_folder=stack_folder,
             port=port["kafka"],
             controller_port=port["kafka-controller"],
             jars=class_path["kafka"],
             environment=environment,
         ),
-        *cassandra.parts(
+        "cassandra": lambda: cassandra.parts(
             stack_folder=stack_folder,
             port=port["cassandra"],
             storage_port=port["cassandra-storage"],
@@ -54,8 +58,9 @@ def make(stack_folder: Path, *, asked_ports: Mapping[str, int], servers_only: bo
             environment=environment,
             throw_away=throw_away,
         ),
-    )
-    if not servers_only:
+    }
+    parts = tuple(part for server in only or SERVERS for part in makers[server]())
+    if not only:
         own = apps.environment(environment, sections, settings_file)
         parts += apps.parts(port=port, environment=own)
     check_plan(parts)

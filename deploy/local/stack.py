@@ -30,12 +30,13 @@ STOP_DEADLINE_S = 90.0
 class Options:
     """folder: of state, logs and data. ports: those asked for by name; the rest are free ones, remembered.
 
+    only: names of the servers to start, without the project's processes; everything when empty.
     throw_away: data is removed when the stack stops, its logs stay; Cassandra keeps the commit log as it does by default,
         which is twice as fast as the local stack's and loses the last 100 ms when its process is killed.
     """
 
     folder: Path = folders.STACK_FOLDER
-    servers_only: bool = False
+    only: tuple[str, ...] = ()
     throw_away: bool = False
     ports: Mapping[str, int] = field(default_factory=dict)
 
@@ -111,10 +112,14 @@ def start(
     cache = folders.cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     preflight.check_machine((options.folder,))
-    download.ensure(cache, (jar for found in jars.locked().values() for jar in found), console or Console(stderr=True))
+    wanted = (
+        jar for server, found in jars.locked().items() if not options.only or server in options.only for jar in found
+    )
+    download.ensure(cache, wanted, console or Console(stderr=True))
     end_left_overs(options.folder)
     argv = [sys.executable, "-m", "deploy.local", "supervise", "--folder", str(options.folder.absolute())]
-    argv += ["--servers-only"] if options.servers_only else []
+    for name in options.only:
+        argv += ["--only", name]
     argv += ["--throw-away"] if options.throw_away else []
     for name, number in options.ports.items():
         argv += ["--port", f"{name}={number}"]

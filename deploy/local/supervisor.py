@@ -56,12 +56,12 @@ class Supervisor:
     throw_away: the data is not needed again, so servers are ended without being asked to write it down.
     """
 
-    def __init__(self, folder: Path, parts: tuple[Part, ...], *, servers_only: bool, throw_away: bool) -> None:
+    def __init__(self, folder: Path, parts: tuple[Part, ...], *, only: tuple[str, ...], throw_away: bool) -> None:
         self._folder = folder
         self._logs = folder / "logs"
         self._logs.mkdir(parents=True, exist_ok=True)
         self._parts = parts
-        self._servers_only = servers_only
+        self._only = only
         self._throw_away = throw_away
         self._self = Identity.of(os.getpid())
         self._phase: Phase = "starting"
@@ -231,7 +231,7 @@ class Supervisor:
                 supervisor=self._self,
                 phase=self._phase,
                 parts=parts,
-                servers_only=self._servers_only,
+                only=self._only,
                 error=self._error,
             ),
         )
@@ -244,15 +244,15 @@ def _meaning(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def supervise(folder: Path, asked_ports: Mapping[str, int], *, servers_only: bool, throw_away: bool) -> int:
+def supervise(folder: Path, asked_ports: Mapping[str, int], *, only: tuple[str, ...], throw_away: bool) -> int:
     """Plan and run a stack; a plan that can't be made is told in the state file like any other failure."""
     try:
-        made = plan.make(folder, asked_ports=asked_ports, servers_only=servers_only, throw_away=throw_away)
+        made = plan.make(folder, asked_ports=asked_ports, only=only, throw_away=throw_away)
     except StackError as error:
-        Supervisor(folder, (), servers_only=servers_only, throw_away=throw_away).refuse(error)
+        Supervisor(folder, (), only=only, throw_away=throw_away).refuse(error)
         return 1
     try:
-        return Supervisor(folder, made.parts, servers_only=servers_only, throw_away=throw_away).run()
+        return Supervisor(folder, made.parts, only=only, throw_away=throw_away).run()
     finally:
         if throw_away:
             folders.remove_data(folder)

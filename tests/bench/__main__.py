@@ -98,9 +98,10 @@ def _settings() -> Iterator[Settings]:
     if all(given):
         yield _for(*given)
         return
+    from deploy.local.plan import SERVERS
     from deploy.local.stack import Options, start
 
-    with start(Options(folder=Path(".local/bench"), servers_only=True, throw_away=True)) as running:
+    with start(Options(folder=Path(".local/bench"), only=SERVERS, throw_away=True)) as running:
         yield _for(running.postgres_admin, running.address("kafka"), running.address("cassandra"))
 
 

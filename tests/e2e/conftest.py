@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from command_api.process.settings import Settings
+from deploy.local.plan import SERVERS
 from deploy.local.stack import Options, start
 from tests.conftest import Stack, driver_session
 from tests.e2e.pipeline import Pipeline
@@ -25,7 +26,7 @@ def mortal_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
-        starting = start(Options(folder=tmp_path_factory.mktemp("mortal"), servers_only=True))
+        starting = start(Options(folder=tmp_path_factory.mktemp("mortal"), only=SERVERS))
     with starting as running:
         host, _, port = running.address("cassandra").rpartition(":")
         yield Stack(

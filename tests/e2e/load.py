@@ -28,6 +28,8 @@ MANY_ORDERS = """
     from generate_series(1, 2000) i, u
 """
 
+PAUSE_S = 0.04
+"""At most, between two changes of one thread: servers that have no CPU left come back late, and show no more than busy ones."""
 MONTHS = (date(2024, 2, 1), date(2024, 3, 1))
 """Of the oracle's messages."""
 
@@ -65,8 +67,8 @@ class RandomChanges(threading.Thread):
             alone=False,  # the token writers' orders are in the same table
         )
         source.made = self.made
-        while not self._stopping.wait(self._rng.random() * 0.01):
-            if self._rng.random() < 0.003:
+        while not self._stopping.wait(self._rng.random() * PAUSE_S):
+            if self._rng.random() < 0.01:
                 source.big()
             else:
                 source.transaction()
@@ -117,7 +119,7 @@ def running(pipeline: Pipeline, rng: Random) -> Iterator[Load]:
     command_client = httpx.Client(base_url=listening(commands), timeout=30)
     read = over_http(read_client)
     stop = threading.Event()
-    writers = [Writer(admin, read, Random(rng.random()), stop) for _ in range(8)]
+    writers = [Writer(admin, read, Random(rng.random()), stop, pause_s=PAUSE_S) for _ in range(8)]
     commander = Commander(command_client, read, Random(rng.random()), stop)
     changes = RandomChanges(admin, Random(rng.random()), stop)
     threads: list[Writer | Commander | RandomChanges] = [*writers, commander, changes]

@@ -58,10 +58,12 @@ def over_http(client: httpx.Client) -> Read:
 class Writer(threading.Thread):
     """Writes its orders through SQL and reads them back with the token until told to stop.
 
-    database: opens a connection; called again after one was lost. An error of the thread is in `error`.
+    After a lost connection it goes on with another. pause_s: at most, between two writes. An error is in `error`.
     """
 
-    def __init__(self, conninfo: str, read: Read, rng: Random, stop: threading.Event, orders: int = 4) -> None:
+    def __init__(
+        self, conninfo: str, read: Read, rng: Random, stop: threading.Event, orders: int = 4, pause_s: float = 0.0
+    ) -> None:
         super().__init__(name="token-writer", daemon=True)
         self.tally = Tally()
         self.error: BaseException | None = None
@@ -71,6 +73,7 @@ class Writer(threading.Thread):
         self._stopping = stop
         self._user = UUID(int=rng.getrandbits(128))
         self._orders = {UUID(int=rng.getrandbits(128)): 0 for _ in range(orders)}
+        self._pause_s = pause_s
 
     def run(self) -> None:
         try:
@@ -90,7 +93,7 @@ class Writer(threading.Thread):
         for order in self._orders:
             found = connection.execute("select version from orders where order_id = %s", (order,)).fetchone()
             self._orders[order] = found[0] if found else 0
-        while not self._stopping.is_set():
+        while not self._stopping.wait(self._rng.random() * self._pause_s):
             order = self._rng.choice(list(self._orders))
             version = self._orders[order] + 1
             connection.execute(

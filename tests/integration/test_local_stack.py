@@ -20,9 +20,9 @@ from psycopg.conninfo import make_conninfo
 
 from deploy.local import cassandra, folders, kafka, ports, stack, state
 from deploy.local.errors import AlreadyRunningError
+from deploy.local.plan import SERVERS
 
 COMMAND = (sys.executable, "-m", "deploy.local")
-SERVERS = ("postgres", "kafka", "cassandra")
 PATIENCE_S = 150
 
 
@@ -148,7 +148,7 @@ def test_a_second_start_beside_one_under_way_says_so_and_leaves_it_alone(folder:
     starting = command("up", folder, "--servers-only")
     before = wait_state(folder, "kafka", "starting")
     with pytest.raises(AlreadyRunningError, match="already runs, starts or stops"):
-        stack.start(stack.Options(folder=folder, servers_only=True))
+        stack.start(stack.Options(folder=folder, only=SERVERS))
     now = state.read(folder)
     assert now is not None
     assert now.supervisor == before.supervisor

@@ -1,12 +1,16 @@
-"""The oracle's own servers and compiled models."""
+"""The oracle's own server and compiled models; all of it are simulations: they need a PostgreSQL and nobody's time."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deploy.local.stack import Options, start
+from tests.conftest import VARIABLES, on_containers
 from tests.oracle import feed_views
 from tests.oracle.lives import LIVES, summary
 from tests.oracle.postgres import Reference
@@ -17,20 +21,42 @@ if TYPE_CHECKING:
     from tests.conftest import Stack
 
 _LIVES = "random lives by read model"
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What lies here is marked, so that it can run beside all else (see `tests.__main__`)."""
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.simulation)
 
 
 @pytest.fixture(scope="session")
-def reference(stack: Stack) -> Iterator[Reference]:
+def judge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Conninfo of a PostgreSQL: the one that was given, else one started for this, without the other servers."""
+    if given := os.environ.get(VARIABLES[0]):
+        yield given
+        return
+    if on_containers():
+        stack: Stack = request.getfixturevalue("stack")
+        yield stack.postgres_admin
+        return
+    with start(Options(folder=tmp_path_factory.mktemp("judge"), only=("postgres",), throw_away=True)) as running:
+        yield running.postgres_admin
+
+
+@pytest.fixture(scope="session")
+def reference(judge: str) -> Iterator[Reference]:
     """Every view's SQL on PostgreSQL, over temporary tables of one connection."""
-    made = Reference(stack.postgres_admin, TABLES, MODELS)
+    made = Reference(judge, TABLES, MODELS)
     yield made
     made.close()
 
 
 @pytest.fixture(scope="session")
-def feed_reference(stack: Stack) -> Iterator[Reference]:
+def feed_reference(judge: str) -> Iterator[Reference]:
     """The same of feeds, over tables of their own."""
-    made = Reference(stack.postgres_admin, feed_views.TABLES, feed_views.models_of(feed_views.FEEDS))
+    made = Reference(judge, feed_views.TABLES, feed_views.models_of(feed_views.FEEDS))
     yield made
     made.close()
 

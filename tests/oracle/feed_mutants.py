@@ -124,15 +124,20 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(name="flag after rows", most_keys=MOST_KEYS, rules=Rules(flags_first=False)),
     Mutant(name="flag cleared before the back-fill is drained", breaks=_unpatient),
     Mutant(name="flag cleared before rows", breaks=_cleared_at_once, most_keys=MOST_KEYS),
-    # Rare: of the first thousand lives of each feed one needs it.
+    # Rare: the ranges are those in which some of a thousand lives of each feed need it.
     Mutant(
         name="no image of a flip that comes back", breaks=_only_net_flips, most_keys=MOST_KEYS, seeds=range(720, 740)
     ),
     Mutant(name="flips decided by batch", breaks=_decided_by_batch, most_keys=MOST_KEYS),
     Mutant(name="copies of a flip under way are not looked for", breaks=_copies_forgotten),
-    Mutant(name="thawed though another transaction follows", breaks=_thawed_for_the_batch),
-    Mutant(name="the flag's debt does not outlive a crash", breaks=_debt_in_memory),
-    Mutant(name="a flip that comes back is not told again", breaks=_flagged_once, most_keys=MOST_KEYS),
+    Mutant(name="thawed though another transaction follows", breaks=_thawed_for_the_batch, seeds=range(60, 300)),
+    Mutant(name="the flag's debt does not outlive a crash", breaks=_debt_in_memory, seeds=range(25, 300)),
+    Mutant(
+        name="a flip that comes back is not told again",
+        breaks=_flagged_once,
+        most_keys=MOST_KEYS,
+        seeds=range(37, 300),
+    ),
 )
 UNBROKEN = MUTANTS[:2]
 

@@ -7,11 +7,11 @@ successor. `disturbed` makes such logs: every writer's records in order, whole s
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import LargeBinary, Table
 
 from command_api.envelope import TABLE_KEY, UNAVAILABLE
@@ -52,7 +52,7 @@ def encoded(commit: Commit) -> Iterable[tuple[bytes | None, bytes]]:
         name = f"public.{event.table.name}"
         collections[name] = collections.get(name, 0) + 1
         source = {
-            "connector": "postgresql", "name": "lockstep", "db": "shop", "schema": "public", "table": event.table.name,
+            "connector": "postgresql", "name": "lockstep", "db": "shop", "schema": "public", "table": str(event.table.name),
             "txId": None if commit.xid == "snapshot" else int(commit.xid), "lsn": lsn, **times,
             "snapshot": "true" if event.op == "r" else "false",
         }  # fmt: skip
@@ -126,7 +126,7 @@ def _after(event: Event) -> dict[str, Any] | None:
     if event.after is None:
         return None
     return {
-        name: _placeholder(event.table, name) if name in event.unchanged else value.log
+        str(name): _placeholder(event.table, name) if name in event.unchanged else value.log
         for name, value in event.after.items()
     }
 
@@ -146,4 +146,4 @@ def _key(event: Event) -> bytes | None:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return msgspec.json.encode(value)

@@ -43,7 +43,8 @@ def transactions(commits: list[Commit], anew: Anew | None = None) -> list[Transa
 
 def tables(models: Models, parts: list[list[Transaction]]) -> Rows:
     """The table after all of them, one batch each."""
-    connection, step = models.replica()
+    connection, step = replica = models.replica()
+    step.reset()
     rows: Rows = {}
     for part in parts:
         for transaction in part:
@@ -51,7 +52,7 @@ def tables(models: Models, parts: list[list[Transaction]]) -> Rows:
             step.take([transaction])
             write(models, step, rows)
             connection.execute("COMMIT")
-    connection.close()
+    models.give_back(replica)
     return rows
 
 

@@ -62,7 +62,8 @@ def live(rng: Random, models: Models) -> Tables:
     (model,) = models.models
     left = transactions(rng, models)
     tables = Tables(model)
-    connection, step = models.replica()
+    connection, step = replica = models.replica()
+    step.reset()
     begin = rng.randrange(1, len(left)) if len(left) > 1 else 0
     rolled_back: list[Transaction] = []
     for number in range(begin):
@@ -92,7 +93,7 @@ def live(rng: Random, models: Models) -> Tables:
         else:
             connection.execute("COMMIT")
         rolled_back = []
-    connection.close()
+    models.give_back(replica)
     return tables
 
 

@@ -66,4 +66,5 @@ def test_a_parent_that_changes_again_is_gone_through_again(
         return aside
 
     monkeypatch.setattr(Deferred, "put", once)
-    assert any(difference(Random(s), sliced(n), reference) for s in range(400) for n in WIDE)
+    # Rare: a range in which some lives need it.
+    assert any(difference(Random(s), sliced(n), reference) for s in range(60, 400) for n in WIDE)

@@ -84,12 +84,12 @@ def test_kafka_takes_records_of_64_mebibytes_and_makes_no_topic_by_itself(tmp_pa
 
 
 def test_the_plan_starts_servers_then_set_up_then_processes(tmp_path: Path) -> None:
-    made = plan.make(tmp_path, asked_ports={}, servers_only=False, throw_away=False)
+    made = plan.make(tmp_path, asked_ports={}, only=(), throw_away=False)
     before = {part.name: part.after for part in made.parts}
     assert before["relay-setup"] == ("migrate", "kafka")
     assert before["projector"] == ("relay-setup", "projector-setup")
     assert [part.name for part in made.parts if part.kind == "server"] == ["postgres", "kafka", "cassandra"]
-    again = plan.make(tmp_path, asked_ports={}, servers_only=True, throw_away=False)
+    again = plan.make(tmp_path, asked_ports={}, only=plan.SERVERS, throw_away=False)
     assert {part.address for part in again.parts if part.address} <= {part.address for part in made.parts}
     folders.remove_data(tmp_path)  # root's PostgreSQL may have its data elsewhere
 

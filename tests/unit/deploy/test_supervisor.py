@@ -31,7 +31,7 @@ def made(name):
 
 SLEEP = "import time; time.sleep(600)"
 """
-FOOT = "\nsys.exit(Supervisor(folder, PARTS, servers_only=True, throw_away=False).run())\n"
+FOOT = "\nsys.exit(Supervisor(folder, PARTS, only=('postgres',), throw_away=False).run())\n"
 
 
 class Run:

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from projections.read_model import ReadModel
 from projections.values import UnsupportedTypeError
 from projector.__main__ import app
+from projector.compile import agreement, casts, instants, scalar
 from projector.compile.catalogue import AGGREGATES, REFUSALS, SAMPLE, SCALARS
 from projector.compile.catalogue.page import markdown
 from projector.compile.errors import CompileError
@@ -205,12 +206,21 @@ def uncovered(postgres: psycopg.Connection[Any], expressions: Iterator[Any]) -> 
     return found
 
 
+@pytest.fixture
+def reasons_untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal quotes the expression; over 200,000 of them that took most of the time."""
+    for module in (agreement, casts, instants, scalar):
+        monkeypatch.setattr(module, "clause_text", lambda clause: "…")
+
+
 # The walk tries what SQLAlchemy warns of.
+@pytest.mark.usefixtures("reasons_untold")
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning", "ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_every_operator_that_is_accepted_is_listed(postgres: psycopg.Connection[Any]) -> None:
     assert uncovered(postgres, attempts()) == {}
 
 
+@pytest.mark.usefixtures("reasons_untold")
 def test_every_function_that_is_accepted_is_listed(postgres: psycopg.Connection[Any]) -> None:
     names = [name for (name,) in postgres.execute("select distinct proname::text from pg_proc").fetchall()]
     assert len(names) > 2_000
