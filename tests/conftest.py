@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 SERVERS = "LOCKSTEP_TEST_SERVERS"
 VARIABLES = ("LOCKSTEP_TEST_POSTGRES", "LOCKSTEP_TEST_KAFKA", "LOCKSTEP_TEST_CASSANDRA")
 _LEFT_OUT = pytest.StashKey[list[str]]()
+FOR_MINUTES = ("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+"""For Java servers that live for minutes: the second compiler would take half of their CPU and hardly earn it."""
 ROLES = ("lockstep_command_api", "lockstep_relay", "lockstep_reader", "lockstep_refresher")
 
 
@@ -127,7 +129,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     from deploy.local.plan import SERVERS
     from deploy.local.stack import Options, start
 
-    with start(Options(folder=tmp_path_factory.mktemp("stack"), only=SERVERS, throw_away=True)) as running:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(*FOR_MINUTES)
+        starting = start(Options(folder=tmp_path_factory.mktemp("stack"), only=SERVERS, throw_away=True))
+    with starting as running:
         host, _, port = running.address("cassandra").rpartition(":")
         yield Stack(
             postgres_admin=running.postgres_admin,

@@ -174,6 +174,8 @@ def parts(
         "-Dcassandra.ring_delay_ms=1",
         "-Dcassandra.shutdown_announce_in_ms=0",
         "-Dcassandra.superuser_setup_delay_ms=0",
+        # The clock that time-outs go by is read 50 times a second; the default of 500 takes 2 % of a core.
+        "-Dcassandra.approximate_time_precision_ms=20",
         # Each change of the schema flushes its tables: of 1.6 CPU seconds for 24 statements 1.2.
         *(("-Dcassandra.test.flush_local_schema_changes=false",) if throw_away else ()),
     )

@@ -11,7 +11,7 @@ import pytest
 from command_api.process.settings import Settings
 from deploy.local.plan import SERVERS
 from deploy.local.stack import Options, start
-from tests.conftest import Stack, driver_session
+from tests.conftest import FOR_MINUTES, Stack, driver_session
 from tests.e2e.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -20,12 +20,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def mortal_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Embedded servers that tests may kill and pause; their data has to survive that, and goes with the session's folder.
-
-    They live for seconds: Java's second compiler would take half of their CPU and never earn it.
-    """
+    """Embedded servers that tests may kill and pause; their data has to survive that, and goes with the session's folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+        patch.setenv(*FOR_MINUTES)
         starting = start(Options(folder=tmp_path_factory.mktemp("mortal"), only=SERVERS))
     with starting as running:
         host, _, port = running.address("cassandra").rpartition(":")

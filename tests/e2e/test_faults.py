@@ -103,7 +103,7 @@ def test_kills_and_pauses_under_load(pipeline: Pipeline, cassandra_session: Sess
     began = time.monotonic()
     with load.running(pipeline, rng) as running:
         while done["kill"] < KILLS or time.monotonic() - began < SECONDS:
-            _pause(rng.choice((0.1, 0.5, 1.0, 2.0, 4.0)) * rng.random(), (relay, worker, standby))
+            _pause(rng.choice((0.1, 0.3, 0.6, 1.2, 3.0)) * rng.random(), (relay, worker, standby))
             fault = rng.choices(
                 (
                     "relay",

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 from cassandra.cluster import Session
 
+from projections import POST_BY_ID, USER_PROFILE
 from tests.conftest import Stack
 from tests.e2e.own_servers import killed, paused
 from tests.e2e.pipeline import Pipeline, Process, listening, wait_for
@@ -23,6 +24,8 @@ pytestmark = [
     ),
 ]
 
+MODELS = (USER_PROFILE, POST_BY_ID)
+"""Those that the clients read."""
 OPERATIONS = 20_000
 FROM_READ_MODEL = 2_000
 CLIENTS, REGISTERS = 24, 2
@@ -53,8 +56,14 @@ def test_no_reply_is_older_than_its_token_or_than_what_was_shown(pipeline: Pipel
     seed = secrets.randbits(32)
     rng = Random(seed)
     pipeline.settings = pipeline.with_settings(
-        read_api={"fallback_connections": 8, "wait_ms": 500, "fallback_timeout_ms": 1_000},
+        read_api={
+            "fallback_connections": 8,
+            "wait_ms": 500,
+            "fallback_timeout_ms": 1_000,
+            "read_models": "tests.e2e.test_history:MODELS",
+        },
         command_api={"timeout_ms": 2_000},
+        projector={"read_models": "tests.e2e.test_history:MODELS"},
     )
     pipeline.set_up()
     with pipeline.running("relay", "command-api") as (_, commander):

@@ -24,6 +24,7 @@ from tls_endpoint import tls_endpoint
 from deploy.local import cassandra, download, folders, jars, kafka, ports, postgres
 from deploy.local.child import Child
 from deploy.local.part import Part, startable
+from tests.conftest import FOR_MINUTES
 
 SMALLER = {"-Xms1g": "-Xms512m", "-Xmx1g": "-Xmx512m", "-Xms512m": "-Xms256m", "-Xmx512m": "-Xmx256m"}
 ROLES = (
@@ -119,7 +120,7 @@ def secured_servers(folder: Path) -> Iterator[SecuredServers]:
 def _parts(
     folder: Path, port: dict[str, int], password: dict[str, str], ca: Path, certificate: Path
 ) -> tuple[Part, ...]:
-    cache, environment = folders.cache_folder(), dict(os.environ)
+    cache, environment = folders.cache_folder(), {**os.environ, **dict([FOR_MINUTES])}
     locked = jars.locked()
     download.ensure(cache, (jar for found in locked.values() for jar in found), Console(stderr=True))
     class_path = {server: tuple(download.place(cache, jar) for jar in found) for server, found in locked.items()}

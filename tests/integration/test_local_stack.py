@@ -21,9 +21,15 @@ from psycopg.conninfo import make_conninfo
 from deploy.local import cassandra, folders, kafka, ports, stack, state
 from deploy.local.errors import AlreadyRunningError
 from deploy.local.plan import SERVERS
+from tests.conftest import FOR_MINUTES
 
 COMMAND = (sys.executable, "-m", "deploy.local")
 PATIENCE_S = 150
+
+
+@pytest.fixture(autouse=True)
+def for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(*FOR_MINUTES)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 
@@ -12,6 +13,11 @@ LIVES: Counter[str] = Counter()
 """Read model (or the name of several that share a replica) to lives, in this process."""
 LEAST = 20_000
 """The lives that `make test` runs through the pure core."""
+_TIMES = int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
+OF_ROWS, IN_PARTS, IN_SLICES, WITH_BUDGETS, OF_FEEDS, OF_CAPPED_FEEDS = (
+    number * _TIMES for number in (132, 13, 60, 40, 40, 15)
+)
+"""Seeds of each read model, by what becomes of it."""
 
 
 def summary(models: tuple[ReadModel, ...]) -> Iterator[str]:

@@ -16,13 +16,12 @@ from hypothesis import strategies as st
 
 from projections.read_model import ReadModel
 from projector.replica import images
-from tests.oracle.lives import LEAST, LIVES
+from tests.oracle.lives import IN_PARTS, IN_SLICES, LEAST, LIVES, OF_CAPPED_FEEDS, OF_FEEDS, OF_ROWS, WITH_BUDGETS
 from tests.oracle.postgres import Reference
 from tests.oracle.simulation import difference
 from tests.oracle.views import APPLICATION, MODELS, VIEWS
 from tests.oracle.world import Models
 
-RUNS = 180 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))
 SEEDS: tuple[tuple[str, int], ...] = (
     ("beside", 0),
@@ -66,7 +65,7 @@ def live(group: str, seed: int, reference: Reference) -> None:
 @pytest.mark.parametrize("name", BY_NAME)
 def test_random_lives_converge(name: str, reference: Reference) -> None:
     """One model at a time, a fixed range of seeds."""
-    for seed in range(FIRST, FIRST + RUNS):
+    for seed in range(FIRST, FIRST + OF_ROWS):
         live(name, seed, reference)
 
 
@@ -76,20 +75,24 @@ def test_batches_that_are_taken_in_parts_converge(
 ) -> None:
     """A batch of more changes than memory should hold reaches the replica in parts, with images of its own each time."""
     monkeypatch.setattr(images, "PART", 2)
-    for seed in range(FIRST, FIRST + RUNS // 10):
+    for seed in range(FIRST, FIRST + IN_PARTS):
         live(name, seed, reference)
 
 
 @pytest.mark.parametrize(("group", "share"), [("all views", 10), ("reference application", 1)])
 def test_models_that_share_a_replica_converge(group: str, share: int, reference: Reference) -> None:
     """All at once: their tables, images, groups and batches are shared."""
-    for seed in range(FIRST, FIRST + RUNS // share):
+    for seed in range(FIRST, FIRST + OF_ROWS // share):
         live(group, seed, reference)
 
 
 def test_there_are_enough_lives() -> None:
-    """What is said of the oracle holds for the runs above."""
-    assert len(BY_NAME) * (RUNS + RUNS // 10) >= LEAST
+    """What is said of the oracle holds: those above, and of slices, budgets and feeds, each at once and in slices."""
+    from tests.oracle import test_feed_partitions, test_feeds, test_late_columns, test_slices
+
+    others = len(test_slices.WIDE) * IN_SLICES + 2 * len(test_late_columns.LATE) * WITH_BUDGETS
+    others += 2 * (len(test_feeds.BY_NAME) * OF_FEEDS + len(test_feed_partitions.BY_NAME) * OF_CAPPED_FEEDS)
+    assert len(BY_NAME) * (OF_ROWS + IN_PARTS) + others >= LEAST
 
 
 @pytest.mark.parametrize(("name", "seed"), SEEDS)

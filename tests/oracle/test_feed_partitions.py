@@ -19,12 +19,12 @@ from projector.feeds.inactive import Inactive
 from tests.oracle.feed_mutants import Mutant, failures
 from tests.oracle.feed_views import TABLES, models_of
 from tests.oracle.feeds import difference
+from tests.oracle.lives import LIVES, OF_CAPPED_FEEDS
 from tests.oracle.partition_mutants import BOTH, CAPPED, FLIPPING, MUTANTS, SKIPPING, TRIMMED, UNBROKEN
 from tests.oracle.postgres import Reference
 from tests.oracle.trims import trims
 from tests.oracle.world import Models, Rules
 
-RUNS = 15 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 GROUPED = Rules(trims=trims, grouped=0.6)
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))
 BY_NAME = {feed.model.name: feed for feed in (*CAPPED, *FLIPPING, *SKIPPING, *BOTH)}
@@ -47,7 +47,8 @@ def compiled(name: str, most_keys: int) -> Models:
 @pytest.mark.parametrize("most_keys", [MOST_KEYS, 0], ids=["at once", "in slices"])
 @pytest.mark.parametrize("name", BY_NAME)
 def test_readers_get_the_sql(name: str, most_keys: int, answers: Reference) -> None:
-    for seed in range(FIRST, FIRST + RUNS):
+    LIVES[name] += OF_CAPPED_FEEDS
+    for seed in range(FIRST, FIRST + OF_CAPPED_FEEDS):
         rules = GROUPED if seed % 3 == 0 else TRIMMED
         found = difference(Random(seed), BY_NAME[name], compiled(name, most_keys), answers, rules=rules)
         assert found is None, f"seed {seed}: {found}"

@@ -18,10 +18,10 @@ from projector.feeds.hot import HotAuthors
 from tests.oracle.feed_mutants import MUTANTS, UNBROKEN, Mutant, failures
 from tests.oracle.feed_views import FEEDS, HOT
 from tests.oracle.feeds import difference
+from tests.oracle.lives import LIVES, OF_FEEDS
 from tests.oracle.postgres import Reference
 from tests.oracle.world import Models
 
-RUNS = 40 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))
 BY_NAME = {feed.model.name: feed for feed in FEEDS}
 
@@ -35,7 +35,8 @@ def compiled(name: str, most_keys: int) -> Models:
 @pytest.mark.parametrize("most_keys", [MOST_KEYS, 0], ids=["at once", "in slices"])
 @pytest.mark.parametrize("name", BY_NAME)
 def test_merged_reads_equal_the_sql(name: str, most_keys: int, feed_reference: Reference) -> None:
-    for seed in range(FIRST, FIRST + RUNS):
+    LIVES[name] += OF_FEEDS
+    for seed in range(FIRST, FIRST + OF_FEEDS):
         found = difference(Random(seed), BY_NAME[name], compiled(name, most_keys), feed_reference)
         assert found is None, f"seed {seed}: {found}"
 

@@ -18,12 +18,12 @@ from projector.compile.errors import CompileError
 from projector.compile.program import compile_models
 from tests.oracle.feed_views import FEEDS, Feed
 from tests.oracle.feeds import difference as merged_difference
+from tests.oracle.lives import LIVES, WITH_BUDGETS
 from tests.oracle.postgres import Reference
 from tests.oracle.simulation import difference
 from tests.oracle.views import APPLICATION, MODELS
 from tests.oracle.world import Models, Rules
 
-RUNS = 40 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))
 SECONDS = (1, 4, 20)
 
@@ -77,14 +77,15 @@ def test_the_views_with_separable_columns_are_many() -> None:
 @pytest.mark.parametrize("name", LATE)
 def test_budgets_converge(name: str, most_keys: int, reference: Reference) -> None:
     """Also beside changes that are put aside because they fan out."""
-    for seed in range(FIRST, FIRST + RUNS):
+    LIVES[name] += WITH_BUDGETS
+    for seed in range(FIRST, FIRST + WITH_BUDGETS):
         found = difference(Random(seed), late(name, seed % 3, most_keys), reference)
         assert found is None, f"seed {seed}: {found}"
 
 
 def test_models_with_budgets_share_a_replica(reference: Reference) -> None:
     models = Models(tuple(with_budgets(model, 0) for model in LATE.values()))
-    for seed in range(FIRST, FIRST + RUNS):
+    for seed in range(FIRST, FIRST + WITH_BUDGETS):
         found = difference(Random(seed), models, reference)
         assert found is None, f"seed {seed}: {found}"
 
@@ -96,7 +97,7 @@ def test_feeds_with_budgets_converge(feed: Feed, most_keys: int, feed_reference:
     timed = replace(feed, model=replace(feed.model, budgets={"liked": timedelta(seconds=4)}))
     models = Models(timed.models, most_keys=most_keys)
     assert models.timed
-    for seed in range(FIRST, FIRST + RUNS):
+    for seed in range(FIRST, FIRST + WITH_BUDGETS):
         found = merged_difference(Random(seed), timed, models, feed_reference)
         assert found is None, f"seed {seed}: {found}"
 

@@ -14,12 +14,12 @@ import pytest
 from projections.read_model import ReadModel
 from projector.compile.program import compile_models
 from projector.replica.deferred import Deferred
+from tests.oracle.lives import IN_SLICES, LIVES
 from tests.oracle.postgres import Reference
 from tests.oracle.simulation import difference
 from tests.oracle.views import APPLICATION, MODELS
 from tests.oracle.world import Models, Rules
 
-RUNS = 60 * int(os.environ.get("LOCKSTEP_ORACLE_RUNS", "1"))
 FIRST = int(os.environ.get("LOCKSTEP_ORACLE_SEED", "0"))
 
 
@@ -43,7 +43,8 @@ def test_the_views_that_fan_out_are_many() -> None:
 
 @pytest.mark.parametrize("name", [*WIDE, "reference application"])
 def test_slices_converge(name: str, reference: Reference) -> None:
-    for seed in range(FIRST, FIRST + RUNS):
+    LIVES[name] += IN_SLICES
+    for seed in range(FIRST, FIRST + IN_SLICES):
         found = difference(Random(seed), sliced(name), reference)
         assert found is None, f"seed {seed}: {found}"
 

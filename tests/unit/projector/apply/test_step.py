@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,6 +113,31 @@ def test_a_rolled_back_batch_leaves_nothing(program: Program, connection: sqlite
     step.take([transaction(10, put(1, 1))])
     connection.execute("COMMIT")
     assert result(step, program) == ({(1, 1, None, 2)}, set())
+
+
+def test_a_file_is_as_last_committed_after_a_rollback(program: Program, tmp_path: Path) -> None:
+    """What a batch keeps in temporary tables isn't journalled there: a worker that rolls back ends, and the next begins anew."""
+    path = tmp_path / "replica.sqlite"
+    connection = open_replica(path, program, "log")
+    step = Step(connection, program)
+    connection.execute("BEGIN")
+    step.take([transaction(10, *(put(i, i) for i in range(1_000)))])
+    write_position(connection, Position(lsn=10, applied_lsn=10, offset=4, committed_at=5))
+    connection.execute("COMMIT")
+    connection.execute("BEGIN")
+    step.take([transaction(20, Event(v, "t"), *(put(i, 7, "x") for i in range(3_000)))])
+    connection.execute("ROLLBACK")
+    assert read_position(connection).lsn == 10
+    connection.close()
+    again = open_replica(path, program, "log")
+    assert again.execute("SELECT count(*), max(n), max(s) FROM main.v").fetchone() == (1_000, 999, None)
+    step = Step(again, program)
+    again.execute("BEGIN")
+    step.take([transaction(20, Event(v, "t"), put(1, 1, "y"))])
+    present, absent = result(step, program)
+    assert present == {(1, 1, "y", 2)}
+    assert absent == {(i, i) for i in range(1_000) if i != 1}
+    again.execute("COMMIT")
 
 
 def test_a_batch_of_many_parts_is_the_same(
