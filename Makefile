@@ -74,6 +74,7 @@ $(MADE): requirements.lock pyproject.toml
 		echo "  → install one (Debian, Ubuntu: apt install python3.11-venv), or name it: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
 	@echo "making $(VENV) from requirements.lock" >&2
 	@"$(PYTHON)" -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true # pip would do it on one core; what fails is no module of ours
 	@touch $(MADE)

@@ -1,11 +1,12 @@
-"""``make test``: what judges time under faults first, by itself; then all the rest, a worker a core; simulations beside both.
+"""``make test``: what judges time under faults first, by itself; then all the rest, a worker a core, and simulations beside it.
 
     python -m tests [--workers N] [pytest's arguments]
 
 Tests marked ``alone`` end processes and servers under a load of their own and ask within seconds what became of it: beside other
-tests they would judge the machine. Those marked ``simulation`` take the CPU that the others leave: they have the lowest priority
-in a session of their own (Linux shares the CPU out among sessions first) and no server but PostgreSQL. Their output follows
-the others'. Ends with 0 only when every part passed, and something was run.
+tests they would judge the machine (tried, with simulations at the lowest priority: where the machine is slow, they fail). Those
+marked ``simulation`` take the CPU that the rest leaves: they have the lowest priority in a session of their own (Linux shares
+the CPU out among sessions first) and no server but PostgreSQL. Their output follows the rest's. Ends with 0 only when every
+part passed, and something was run.
 """
 
 from __future__ import annotations
@@ -44,17 +45,19 @@ def main(arguments: list[str]) -> int:
         return [sys.executable, "-m", "pytest", "-m", marked, *more, *arguments, *([] if chosen else [where])]
 
     simulations = command("simulation", "tests/oracle", *side_by_side, "load", "-o", f"timeout={_PATIENCE_S}")
-    others = (
-        command("alone", "tests/e2e"),
-        command("not alone and not simulation", "tests", *side_by_side, "loadfile"),
-    )
+    rest = command("not alone and not simulation", "tests", *side_by_side, "loadfile")
+    ended = [_status(command("alone", "tests/e2e"), environment)]
     with _beside(simulations, environment) as (beside, said):
-        ended = [subprocess.run(other, check=False, env=environment).returncode for other in others]
+        ended.append(_status(rest, environment))
         print("\nthe simulations, which ran beside these:", flush=True)
         ended.append(_followed(beside, said))
     if all(status == _NO_TESTS for status in ended):
         return _NO_TESTS
     return max(0 if status == _NO_TESTS else abs(status) for status in ended)
+
+
+def _status(command: list[str], environment: dict[str, str]) -> int:
+    return subprocess.run(command, check=False, env=environment).returncode
 
 
 @contextlib.contextmanager

@@ -147,7 +147,7 @@ def test_kills_and_pauses_under_load(pipeline: Pipeline, cassandra_session: Sess
         pipeline.settings.projector.projection,
         projections.READ_MODELS,
         compare.flushed(admin),
-        seconds=60,
+        seconds=120,
         pipeline=pipeline,
     )
     relay.check()
