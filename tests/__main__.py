@@ -63,7 +63,7 @@ def _status(command: list[str], environment: dict[str, str]) -> int:
 @contextlib.contextmanager
 def _beside(command: list[str], environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """A process at the lowest priority, and what it says. It ends with the block, or with this process."""
-    dies_with_us = (sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(signal.SIGINT)), "-1", "-1")
+    dies_with_us = (sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(signal.SIGTERM)), "-1", "-1")
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             (*dies_with_us, *command),
@@ -80,11 +80,8 @@ def _beside(command: list[str], environment: dict[str, str]) -> Iterator[tuple[s
             yield process, output
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                try:
-                    process.wait(60)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+                process.terminate()  # an interrupt is ignored by whoever was started in the background
+                process.wait(60)
 
 
 def _followed(process: subprocess.Popen[bytes], said: IO[bytes]) -> int:

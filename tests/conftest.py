@@ -60,7 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "alone: judges time under faults and load of its own; nothing else is run beside it"
     )
-    config.addinivalue_line("markers", "simulation: needs a PostgreSQL and no time; runs beside all else")
+    config.addinivalue_line(
+        "markers", "simulation: needs a PostgreSQL and judges no time; runs beside all that does not either"
+    )
     config.addinivalue_line("markers", "embedded(why): needs servers of the embedded stack; left out on containers")
 
 
@@ -126,12 +128,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             )
         return
 
-    from deploy.local.plan import SERVERS
+    from deploy.local import plan
     from deploy.local.stack import Options, start
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(*FOR_MINUTES)
-        starting = start(Options(folder=tmp_path_factory.mktemp("stack"), only=SERVERS, throw_away=True))
+        starting = start(Options(folder=tmp_path_factory.mktemp("stack"), only=plan.SERVERS, throw_away=True))
     with starting as running:
         host, _, port = running.address("cassandra").rpartition(":")
         yield Stack(

@@ -50,12 +50,16 @@ class PartState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole stack. only: the servers that it is made of; empty when it is everything. error: class name, message and hint of what made it fail, empty otherwise."""
+    """The whole stack.
+
+    only: the servers that it is made of; empty when it is everything.
+    error: class name, message and hint of what made it fail, empty otherwise.
+    """
 
     supervisor: Identity
     phase: Phase
     parts: tuple[PartState, ...]
-    only: tuple[str, ...]
+    only: tuple[str, ...] = ()
     error: tuple[str, str, str] = ("", "", "")
 
     def part(self, name: str) -> PartState:

@@ -120,7 +120,7 @@ def secured_servers(folder: Path) -> Iterator[SecuredServers]:
 def _parts(
     folder: Path, port: dict[str, int], password: dict[str, str], ca: Path, certificate: Path
 ) -> tuple[Part, ...]:
-    cache, environment = folders.cache_folder(), {**os.environ, **dict([FOR_MINUTES])}
+    cache, environment = folders.cache_folder(), os.environ | dict([FOR_MINUTES])
     locked = jars.locked()
     download.ensure(cache, (jar for found in locked.values() for jar in found), Console(stderr=True))
     class_path = {server: tuple(download.place(cache, jar) for jar in found) for server, found in locked.items()}

@@ -26,7 +26,7 @@ _HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What lies here is marked, so that it can run beside all else (see `tests.__main__`)."""
+    """What lies here is marked, so that it can run beside the rest (see `tests.__main__`)."""
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.simulation)

@@ -91,6 +91,9 @@ def test_the_plan_starts_servers_then_set_up_then_processes(tmp_path: Path) -> N
     assert [part.name for part in made.parts if part.kind == "server"] == ["postgres", "kafka", "cassandra"]
     again = plan.make(tmp_path, asked_ports={}, only=plan.SERVERS, throw_away=False)
     assert {part.address for part in again.parts if part.address} <= {part.address for part in made.parts}
+    judge = plan.make(tmp_path, asked_ports={}, only=("postgres",), throw_away=True)
+    assert {part.name for part in judge.parts} <= {"postgres-init", "postgres"}
+    assert "postgres" in {part.name for part in judge.parts}
     folders.remove_data(tmp_path)  # root's PostgreSQL may have its data elsewhere
 
 

@@ -27,7 +27,7 @@ from projector.apply.consume import Assembler
 from projector.apply.step import MaintenanceError, Step
 from projector.apply.transaction import Transaction
 from projector.compile.program import Program, compile_models
-from projector.replica import images
+from projector.replica import images, schema
 from projector.replica.schema import Position, open_replica, read_position, write_position
 from projector.replica.values import ValueFormatError
 from tests.oracle.history import Commit, Event
@@ -115,28 +115,35 @@ def test_a_rolled_back_batch_leaves_nothing(program: Program, connection: sqlite
     assert result(step, program) == ({(1, 1, None, 2)}, set())
 
 
-def test_a_file_is_as_last_committed_after_a_rollback(program: Program, tmp_path: Path) -> None:
-    """What a batch keeps in temporary tables isn't journalled there: a worker that rolls back ends, and the next begins anew."""
+def test_a_file_is_as_last_committed_after_a_rollback(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a batch keeps in temporary tables isn't journalled there: a worker that rolls back ends, and the next begins anew.
+
+    The caches are small, so that pages of the batch have reached the files by then.
+    """
+    monkeypatch.setattr(schema, "CACHE_KIB", 64)
+    monkeypatch.setattr(schema, "IMAGES_CACHE_KIB", 64)
     path = tmp_path / "replica.sqlite"
     connection = open_replica(path, program, "log")
     step = Step(connection, program)
     connection.execute("BEGIN")
-    step.take([transaction(10, *(put(i, i) for i in range(1_000)))])
+    step.take([transaction(10, *(put(i, i, "a" * 300) for i in range(5_000)))])
     write_position(connection, Position(lsn=10, applied_lsn=10, offset=4, committed_at=5))
     connection.execute("COMMIT")
     connection.execute("BEGIN")
-    step.take([transaction(20, Event(v, "t"), *(put(i, 7, "x") for i in range(3_000)))])
+    step.take([transaction(20, *(put(i, 7, "b" * 300) for i in range(5_000)))])
     connection.execute("ROLLBACK")
     assert read_position(connection).lsn == 10
     connection.close()
     again = open_replica(path, program, "log")
-    assert again.execute("SELECT count(*), max(n), max(s) FROM main.v").fetchone() == (1_000, 999, None)
+    assert again.execute("SELECT count(*), max(n), max(s) FROM main.v").fetchone() == (5_000, 4_999, "a" * 300)
     step = Step(again, program)
     again.execute("BEGIN")
     step.take([transaction(20, Event(v, "t"), put(1, 1, "y"))])
     present, absent = result(step, program)
     assert present == {(1, 1, "y", 2)}
-    assert absent == {(i, i) for i in range(1_000) if i != 1}
+    assert absent == {(i, i) for i in range(5_000) if i != 1}
     again.execute("COMMIT")
 
 
