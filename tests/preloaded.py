@@ -25,6 +25,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,10 +94,10 @@ class _Parent:
         self._lock = threading.Lock()
         threading.Thread(target=self._listen, name="preloaded", daemon=True).start()
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], output: IO[bytes]) -> Forked:
+    def start(self, arguments: Sequence[str], environment: Mapping[str, str], outputs: tuple[int, int]) -> Forked:
         message = json.dumps({"arguments": list(arguments), "environment": dict(environment)}).encode()
         with self._lock:
-            socket.send_fds(self._ours, [message], [output.fileno()])
+            socket.send_fds(self._ours, [message], outputs)
             begun = self._begun.get()
         if begun is None:
             raise RuntimeError(f"the preloaded process ended with {self._process.wait()}; its error stands above")
@@ -120,13 +121,30 @@ _parent: _Parent | None = None
 _starting = threading.Lock()
 
 
-def popen(arguments: Sequence[str], environment: Mapping[str, str], output: IO[bytes]) -> Forked:
-    """Run ``python -m arguments…`` with exactly this environment, in the project's tree, both outputs into `output`."""
+def popen(
+    arguments: Sequence[str], environment: Mapping[str, str], output: IO[bytes], errors: IO[bytes] | None = None
+) -> Forked:
+    """Run ``python -m arguments…`` with exactly this environment, in the project's tree, both outputs into `output`.
+
+    errors: where the standard error goes instead.
+    """
     global _parent
     with _starting:
         if _parent is None:
             _parent = _Parent()
-    return _parent.start(arguments, environment, output)
+    return _parent.start(arguments, environment, (output.fileno(), (errors or output).fileno()))
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """The same to its end, as ``subprocess.run(…, capture_output=True, text=True, timeout=60)``."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = popen(arguments, environment, output, errors)
+        try:
+            status = process.wait(60)
+        finally:
+            process.kill()
+        said = [os.pread(each.fileno(), os.fstat(each.fileno()).st_size, 0).decode() for each in (output, errors)]
+    return subprocess.CompletedProcess(arguments, status, *said)
 
 
 def _import_all() -> None:
@@ -153,7 +171,7 @@ def _serve(connection: socket.socket) -> list[str] | None:
                 _, status = os.waitpid(pid := children.pop(descriptor), 0)
                 connection.send(json.dumps([pid, os.waitstatus_to_exitcode(status)]).encode())
                 continue
-            message, (*outputs,), _, _ = socket.recv_fds(connection, _MESSAGE, 1)
+            message, (*outputs,), _, _ = socket.recv_fds(connection, _MESSAGE, 2)
             if not message:
                 for pid in children.values():
                     os.kill(pid, signal.SIGKILL)
@@ -163,22 +181,22 @@ def _serve(connection: socket.socket) -> list[str] | None:
                 connection.close()
                 for other in children:
                     os.close(other)
-                return _become(message, outputs[0])
-            os.close(outputs[0])
+                return _become(message, *outputs)
+            for output in outputs:
+                os.close(output)
             children[beside := os.pidfd_open(pid)] = pid
             poll.register(beside, select.POLLIN)
             connection.send(json.dumps([pid, None]).encode())
 
 
-def _become(message: bytes, output: int) -> list[str]:
+def _become(message: bytes, output: int, errors: int) -> list[str]:
     told = json.loads(message)
     os.environ.clear()
     os.environ.update(told["environment"])
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for descriptor, number in ((nothing, 0), (output, 1), (output, 2)):
+    for descriptor, number in ((nothing, 0), (output, 1), (errors, 2)):
         os.dup2(descriptor, number)
-    os.close(nothing)
-    os.close(output)
+        os.close(descriptor)
     if "PYTHONFAULTHANDLER" in os.environ:
         faulthandler.enable()
     arguments: list[str] = told["arguments"]

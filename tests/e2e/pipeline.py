@@ -180,6 +180,11 @@ class Pipeline:
         update = {name: getattr(self.settings, name).model_copy(update=dict(of)) for name, of in sections.items()}
         return self.settings.model_copy(update=update)
 
+    def declare(self, read_models: str) -> None:
+        """Have `set_up` and the processes that are started from now on know other read models: ``package:ATTRIBUTE``."""
+        named = {"read_models": read_models}
+        self.settings = self.with_settings(projector=named, read_api=named)
+
     def run(self, *arguments: str, settings: Settings | None = None, seconds: float = 60) -> str:
         """Run a command to its end; what it printed. Fails unless it ends with 0."""
         name = "-".join(arguments[:2])

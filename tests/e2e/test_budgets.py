@@ -89,8 +89,8 @@ def storm(settings: Settings, post: uuid.UUID, first: int, last: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_storm_of_likes_is_written_once_a_copy_and_budget(pipeline: Pipeline, cassandra_session: Session) -> None:
-    settings = pipeline.with_settings(projector={"read_models": "tests.e2e.test_budgets:MODELS"})
-    pipeline.settings = settings
+    pipeline.declare("tests.e2e.test_budgets:MODELS")
+    settings = pipeline.settings
     keyspace, projection = settings.cassandra.keyspace, settings.projector.projection
     admin = settings.postgres.admin.get_secret_value()
     pipeline.set_up()

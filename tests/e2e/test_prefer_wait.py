@@ -13,6 +13,7 @@ from tests.e2e.pipeline import Pipeline, listening, wait_for
 
 @pytest.mark.timeout(120)
 def test_a_command_is_answered_when_its_write_can_be_read(pipeline: Pipeline) -> None:
+    pipeline.declare("tests.e2e.models:ORDERS")
     pipeline.set_up()
     with pipeline.running("relay", "projector", "read-api") as (_, projector, reader):
         reads = listening(reader)

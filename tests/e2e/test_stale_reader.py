@@ -63,6 +63,7 @@ def reader(session: Session, keyspace: str, projection: str, *, rows_first: bool
 @pytest.mark.timeout(120)
 def test_rows_read_before_the_position_are_caught(pipeline: Pipeline, cassandra_session: Session) -> None:
     seed = secrets.randbits(32)
+    pipeline.declare("tests.e2e.models:ORDERS")
     settings = pipeline.settings
     pipeline.set_up()
     stop = threading.Event()

@@ -16,9 +16,8 @@ import pytest
 from cassandra.cluster import Session
 from confluent_kafka import Producer
 
-import projections
 from projections.cassandra_table import cassandra_table
-from tests.e2e import compare
+from tests.e2e import compare, models
 from tests.e2e.pipeline import Pipeline, Process, wait_for
 
 GARBAGE = b'{"op": "u", "after": \xff not of the relay'
@@ -44,12 +43,12 @@ def _settled(pipeline: Pipeline, session: Session, seconds: float = 60) -> None:
         session,
         keyspace,
         settings.projector.projection,
-        projections.READ_MODELS,
+        models.ORDERS,
         compare.flushed(admin),
         seconds=seconds,
         pipeline=pipeline,
     )
-    compare.assert_equal(session, keyspace, admin, projections.READ_MODELS, "after the stop")
+    compare.assert_equal(session, keyspace, admin, models.ORDERS, "after the stop")
 
 
 def _garbage(pipeline: Pipeline) -> int:
@@ -60,6 +59,12 @@ def _garbage(pipeline: Pipeline) -> int:
     producer.produce(kafka.topic, GARBAGE, on_delivery=lambda error, message: offsets.append(message.offset()))
     assert producer.flush(20) == 0
     return offsets[0]
+
+
+@pytest.fixture
+def pipeline(pipeline: Pipeline) -> Pipeline:
+    pipeline.declare("tests.e2e.models:ORDERS")
+    return pipeline
 
 
 @pytest.mark.timeout(120)
@@ -211,7 +216,7 @@ def _sum(url: str, name: str) -> float:
 def _write_times(session: Session, keyspace: str) -> dict[Any, int]:
     """Read model and key of every row to the write time of its region."""
     found = {}
-    shown = (m for m in projections.READ_MODELS if "region" in m.columns and "region" not in m.key)
+    shown = (m for m in models.ORDERS if "region" in m.columns and "region" not in m.key)
     for model in shown:
         table = cassandra_table(model, keyspace)
         keys = ", ".join(f'"{name}"' for name in table.key)

@@ -31,6 +31,7 @@ def key(row: dict[str, Any]) -> tuple[str, str]:
 
 @pytest.mark.timeout(150)
 def test_watchers_see_what_readers_see_whatever_breaks_in_between(pipeline: Pipeline) -> None:
+    pipeline.declare("tests.e2e.models:ORDERS")
     pipeline.set_up()
     path = f"/read/orders_by_user/{USER}"
     with (

@@ -63,6 +63,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 
 def test_one_trace_shows_command_and_write(pipeline: Pipeline, receiver: Receiver) -> None:
+    pipeline.declare("tests.e2e.models:ORDERS")
     pipeline.set_up()
     trace, parent = secrets.token_hex(16), secrets.token_hex(8)
     with pipeline.running("relay", "projector", "command-api") as (_, worker, commands):

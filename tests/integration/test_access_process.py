@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import httpx
 import pytest
 
 from command_api.process.settings import Http, Settings
+from tests import preloaded
 from tests.e2e.pipeline import Pipeline, Process, listening, wait_for
 from tests.unit.access.tokens import AUTH, bearer, token
 
@@ -25,10 +24,7 @@ MODULES = {"command_api": "LOCKSTEP_COMMAND_API__HOST", "read_api": "LOCKSTEP_RE
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3"])
 def test_bound_elsewhere_without_keys_it_does_not_start(module: str, host: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", module, "serve"],
-        env={**os.environ, MODULES[module]: host}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = preloaded.run((module, "serve"), os.environ | {MODULES[module]: host})
     assert done.returncode == 1
     assert f"set LOCKSTEP_AUTH__HS256_SECRETS or LOCKSTEP_AUTH__JWKS_FILE, or {MODULES[module]} to" in done.stderr
     assert "Traceback" not in done.stderr
@@ -37,11 +33,7 @@ def test_bound_elsewhere_without_keys_it_does_not_start(module: str, host: str) 
 @pytest.mark.parametrize("module", MODULES)
 def test_keys_that_cannot_be_used_are_named_without_them(module: str) -> None:
     secret = "hunter2-is-too-short"
-    done = subprocess.run(
-        [sys.executable, "-m", module, "serve"],
-        env={**os.environ, "LOCKSTEP_AUTH__HS256_SECRETS": json.dumps({"a": secret})},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = preloaded.run((module, "serve"), os.environ | {"LOCKSTEP_AUTH__HS256_SECRETS": json.dumps({"a": secret})})
     assert done.returncode == 1
     assert "auth.hs256_secrets" in done.stderr
     assert secret not in done.stderr

@@ -12,8 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from typing import IO, Any
 
 import httpx
 import psycopg
@@ -24,9 +25,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from command_api.migrations.apply import configuration
 from command_api.process.postgres_login import AwayError, logged_in
 from command_api.process.settings import Postgres
+from tests import preloaded
 
 HEAD = ScriptDirectory.from_config(configuration()).get_current_head()
-COMMAND = [sys.executable, "-m", "command_api"]
+
+Served = tuple[preloaded.Forked, IO[str], dict[str, Any]]
+"""A server, its standard error, and the first record there."""
 
 
 def _environment(postgres: Postgres, **more: str) -> dict[str, str]:
@@ -40,20 +44,16 @@ def _environment(postgres: Postgres, **more: str) -> dict[str, str]:
 
 
 def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return preloaded.run(("command_api", *arguments), os.environ | environment)
 
 
 @pytest.mark.parametrize("arguments", [[], ["serve"], ["migrate"], ["openapi"], ["purge-keys"]])
 def test_help_has_an_example(arguments: list[str]) -> None:
-    done = _run(*arguments, "--help", COLUMNS="200")
-    assert done.returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "command_api", *arguments, "--help"],
+        env=os.environ | {"COLUMNS": "200"}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     assert "Example" in done.stdout
 
 
@@ -64,41 +64,34 @@ def test_openapi_is_printed_without_a_database() -> None:
 
 
 def test_migrations_at_once_on_one_database_wait_for_each_other(empty_database: str) -> None:
-    environment = {**os.environ, "LOCKSTEP_POSTGRES__ADMIN": empty_database}
-    processes = [
-        subprocess.Popen([*COMMAND, "migrate"], env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)
-    ]
-    results = [process.communicate(timeout=60)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], results
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda _: _run("migrate", LOCKSTEP_POSTGRES__ADMIN=empty_database), range(3)))
+    assert [done.returncode for done in results] == [0, 0, 0], results
     with psycopg.connect(empty_database) as connection:
         assert connection.execute("select version_num from alembic_version").fetchall() == [(HEAD,)]
 
 
 @pytest.fixture
-def serve(postgres: Postgres) -> Iterator[Callable[..., tuple[subprocess.Popen[str], dict[str, Any]]]]:
-    processes: list[subprocess.Popen[str]] = []
+def serve(postgres: Postgres) -> Iterator[Callable[..., Served]]:
+    with ExitStack() as ended:
 
-    def run(**more: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
-        process = subprocess.Popen(
-            [*COMMAND, "serve"], env=_environment(postgres, **more), stderr=subprocess.PIPE, text=True
-        )
-        processes.append(process)
-        assert process.stderr is not None
-        assert select.select([process.stderr], [], [], 30)[0], "said nothing within 30 s"
-        return process, json.loads(process.stderr.readline())
+        def run(**more: str) -> Served:
+            reading, writing = os.pipe()
+            errors = ended.enter_context(os.fdopen(reading))
+            with os.fdopen(writing, "wb") as output:
+                process = preloaded.popen(("command_api", "serve"), _environment(postgres, **more), output)
+            ended.callback(process.wait, 20)
+            ended.callback(process.kill)
+            assert select.select([errors], [], [], 30)[0], "said nothing within 30 s"
+            return process, errors, json.loads(errors.readline())
 
-    yield run
-    for process in processes:
-        process.kill()
-        process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
+        yield run
 
 
 def test_a_server_says_its_port_and_answers_what_it_has_begun_when_told_to_stop(
-    serve: Callable[..., tuple[subprocess.Popen[str], dict[str, Any]]], database: str
+    serve: Callable[..., Served], database: str
 ) -> None:
-    process, listening = serve()
+    process, _, listening = serve()
     assert listening["event"] == "listening"
     url = listening["url"]
     user_id = httpx.post(f"{url}/users", json={"name": "Ada"}).raise_for_status().json()["user_id"]
@@ -149,21 +142,18 @@ def test_a_refused_login_ends_the_server_with_the_setting(
     assert "Traceback" not in done.stderr
 
 
-def test_a_database_that_is_away_at_the_start_is_waited_for(
-    serve: Callable[..., tuple[subprocess.Popen[str], dict[str, Any]]], postgres: Postgres
-) -> None:
+def test_a_database_that_is_away_at_the_start_is_waited_for(serve: Callable[..., Served], postgres: Postgres) -> None:
     there = conninfo_to_dict(postgres.command_api.get_secret_value())
     with socket.socket() as held:  # bound, and nobody listens: connections are refused
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
         conninfo = make_conninfo(postgres.command_api.get_secret_value(), port=port)
-        process, said = serve(LOCKSTEP_POSTGRES__COMMAND_API=conninfo)
+        process, errors, said = serve(LOCKSTEP_POSTGRES__COMMAND_API=conninfo)
         assert said["event"] == "waiting for Postgres"
-        assert process.stderr is not None
         held.listen()
         with forwarding(held, (str(there["host"]), int(str(there["port"])))):
-            assert select.select([process.stderr], [], [], 30)[0], "does not serve within 30 s"
-            listening = json.loads(process.stderr.readline())
+            assert select.select([errors], [], [], 30)[0], "does not serve within 30 s"
+            listening = json.loads(errors.readline())
             assert httpx.post(f"{listening['url']}/users", json={"name": "Ada"}, timeout=20).status_code == 201
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
@@ -234,9 +224,7 @@ def test_purging_deletes_expired_keys_only(postgres: Postgres, database: str) ->
             "insert into idempotency_keys (key, fingerprint, expires_at)"
             " select n::text, '', now() + (n - 6000.5) * interval '1 day' from generate_series(1, 6010) as n"
         )
-    done = subprocess.run(
-        [*COMMAND, "purge-keys"], env=_environment(postgres), capture_output=True, text=True, timeout=60, check=False
-    )
+    done = preloaded.run(("command_api", "purge-keys"), _environment(postgres))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stderr.splitlines()[-1])["keys"] == 6_000
     with psycopg.connect(database) as connection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from datetime import UTC, date, datetime
 
@@ -12,6 +11,7 @@ import psycopg
 import pytest
 
 from command_api import months
+from tests import preloaded
 from tests.integration.command_server import until
 from tests.integration.test_commands_messages import id_at
 
@@ -86,9 +86,7 @@ def test_a_message_that_commits_at_the_last_moment_is_deleted_too(admin: psycopg
 
 
 def run(database: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "command_api", "months", *options]
-    environment = {**os.environ, "LOCKSTEP_POSTGRES__ADMIN": database}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return preloaded.run(("command_api", "months", *options), os.environ | {"LOCKSTEP_POSTGRES__ADMIN": database})
 
 
 def test_the_command_keeps_months_and_says_what_is_wrong(database: str) -> None:

@@ -11,13 +11,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
 
 import httpx
 import psycopg
@@ -28,9 +26,10 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, N
 from cassandra.policies import DCAwareRoundRobinPolicy
 from secured_servers import SecuredServers, secured_servers
 
-from deploy.local import folders, ports
+from deploy.local import ports
+from tests import preloaded
 
-AT_DEBUG_LEVEL = Path(__file__).with_name("at_debug_level.py")
+AT_DEBUG_LEVEL = "tests.integration.at_debug_level"
 REPLACED = "the default password is replaced"
 WRONG = "never-the-right-one"
 MODULES = {"command-api": "command_api", "relay": "command_api.relay", "projector": "projector", "read-api": "read_api"}
@@ -77,13 +76,13 @@ class Processes:
         self._environment["LOCKSTEP_FILE"] = str(servers.folder / "settings.toml")
         self.said: dict[str, Path] = {}
 
-    def start(self, command: str, label: str = "", **settings: str) -> subprocess.Popen[bytes]:
+    def start(self, command: str, label: str = "", **settings: str) -> preloaded.Forked:
         """One command; `settings` are variables over the file."""
         name, *arguments = command.split()
         path = self._folder / f"{len(self.said)}-{name}.said"
         self.said[f"{command} {label}".strip()] = path
         with path.open("wb") as out:
-            return self._popen([str(AT_DEBUG_LEVEL), MODULES[name], *arguments], out, settings)
+            return preloaded.popen((AT_DEBUG_LEVEL, MODULES[name], *arguments), self._environment | settings, out)
 
     def run(self, command: str, label: str = "", **settings: str) -> tuple[int, str]:
         """Start and wait for its end: its exit code (that of a kill after two minutes), and what it said."""
@@ -93,16 +92,6 @@ class Processes:
         except subprocess.TimeoutExpired:
             process.kill()
         return process.wait(), self.said[f"{command} {label}".strip()].read_text(encoding="utf-8", errors="replace")
-
-    def _popen(self, arguments: list[str], out: IO[bytes], settings: dict[str, str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            env=self._environment | settings,
-            cwd=folders.TREE,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +192,7 @@ def test_a_change_goes_through_every_process(servers: SecuredServers, processes:
     assert codes == dict.fromkeys(running, 0)
 
 
-def _wait_until_readable(reader: httpx.Client, url: str, running: dict[str, subprocess.Popen[bytes]]) -> None:
+def _wait_until_readable(reader: httpx.Client, url: str, running: dict[str, preloaded.Forked]) -> None:
     """The processes may still be starting."""
     deadline = time.monotonic() + 45
     while True:
@@ -377,7 +366,8 @@ def test_no_process_has_said_a_password(servers: SecuredServers, processes: Proc
     # The last of the module: everything that has been said by now is looked at.
     said = {command: path.read_text(encoding="utf-8", errors="replace") for command, path in processes.said.items()}
     assert len(said) > len(WRONGS)
-    assert any('"level": "debug"' in text for text in said.values()), "nothing was logged at debug level"
+    for command in ("relay run", "projector run", "read-api serve"):
+        assert '"level": "debug"' in said[command], f"{command} logged nothing at debug level"
     told = [
         (command, name)
         for command, text in said.items()

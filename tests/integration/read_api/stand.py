@@ -93,10 +93,11 @@ Get = Callable[..., Awaitable[httpx.Response]]
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A keyspace with tables, and how to fill it."""
+    """A keyspace with tables, and how to fill it. make: tables of one more read model, if they are not there yet."""
 
     session: Session
     settings: Settings
+    make: Callable[[ReadModel], None]
 
     def insert(self, model: ReadModel, rows: Sequence[Sequence[Any]], lsn: int = 1) -> None:
         """Whole rows in the order of the table's columns, as a worker would write them at `lsn`."""

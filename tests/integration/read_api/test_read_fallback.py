@@ -150,7 +150,7 @@ def narrowed(path: str, rows: Sequence[dict[str, Any]], rng: Random) -> Iterator
     if not (model.clustering and rows):
         return
     yield path, {"limit": 7, "order": "reversed"}
-    for _ in range(8):
+    for _ in range(4):
         row, other = rng.choice(rows), rng.choice(rows)
         given: dict[str, Any] = {"limit": rng.choice((2, 50)), "order": rng.choice(("forward", "reversed"))}
         for clustering in model.clustering:

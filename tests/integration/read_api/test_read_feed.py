@@ -12,7 +12,6 @@ from uuid import UUID
 import pytest
 
 from projections import READ_MODELS
-from projections.cassandra_table import cassandra_table
 from projections.feed_tables import SHARD, feed_tables
 from projections.feeds import FOLLOWEES_BY_USER, HOME_TIMELINE, POSTS_BY_AUTHOR
 from projections.read_model import ReadModel
@@ -42,10 +41,7 @@ class Feed:
     posts: list[tuple[int, int, int]] = field(default_factory=list)
 
     def create(self) -> None:
-        keyspace = self.place.settings.cassandra.keyspace
-        for table in (cassandra_table(self.model, keyspace), *feed_tables(self.model, keyspace)):
-            for statement in table.creation():
-                self.place.session.execute(statement)
+        self.place.make(self.model)
         for model in (self.model, POSTS_BY_AUTHOR, FOLLOWEES_BY_USER):
             self.place.cover(model, 100)
 

@@ -8,12 +8,11 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +21,7 @@ import pytest
 
 from projections import ORDERS_BY_USER
 from read_api.app import ReadApi as Application
+from tests import preloaded
 from tests.integration.read_api.proxy import Proxy
 from tests.integration.read_api.stand import MODELS, ONE, Place, refusal
 
@@ -67,7 +67,8 @@ def test_cassandra_away_is_a_503_and_heals(place: Place, proxy: Proxy) -> None:
     asyncio.run(check())
 
 
-def test_serve(place: Place) -> None:
+def test_serve(place: Place, tmp_path: Path) -> None:
+    log = tmp_path / "log"
     now = datetime.now(UTC)
     order = [UUID(int=1), int(now.timestamp() * 1e6), UUID(int=2), "placed", "eu", "Ann"]
     place.insert(ORDERS_BY_USER, [order])
@@ -81,8 +82,8 @@ def test_serve(place: Place) -> None:
         "LOCKSTEP_CASSANDRA__KEYSPACE": cassandra.keyspace,
         "LOCKSTEP_PROJECTOR__PROJECTION": "test",
     }
-    command = [sys.executable, "-m", "read_api", "serve", "--port", str(port)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with log.open("wb") as output:
+        process = preloaded.popen(("read_api", "serve", "--port", str(port)), environment, output)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
                 deadline = time.monotonic() + 30
@@ -90,7 +91,7 @@ def test_serve(place: Place) -> None:
                     with contextlib.suppress(httpx.TransportError):
                         if client.get("/readyz").status_code == 200:
                             break
-                    assert process.poll() is None, process.stderr and process.stderr.read()
+                    assert process.poll() is None, log.read_text()
                     assert time.monotonic() < deadline
                     time.sleep(0.05)  # the deadline is above; the process is starting
                 reply = client.get(f"/read/orders_by_user/{UUID(int=1)}")

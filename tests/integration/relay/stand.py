@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ from command_api.process.settings import Settings
 from command_api.relay import loop
 from command_api.relay.catalog import Catalog
 from command_api.relay.metrics import RelayState
+from tests import preloaded
 
 DEADLINE_S = 30.0
 
@@ -163,12 +162,10 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def process(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(settings: Settings, folder: Path) -> Iterator[preloaded.Forked]:
     """`relay run` as a process of its own; killed at the end."""
     with (folder / "relay.log").open("ab") as log:
-        started = subprocess.Popen(
-            [sys.executable, "-m", "command_api.relay", "run"], env=environment(settings), stderr=log, stdout=log
-        )
+        started = preloaded.popen(("command_api.relay", "run"), environment(settings), log)
     try:
         yield started
     finally:
