@@ -28,7 +28,7 @@ MANY_ORDERS = """
     from generate_series(1, 2000) i, u
 """
 
-PAUSE_S = 0.1
+PAUSE_S = 0.25
 """At most, between two changes of one thread: servers that have no CPU left come back late, and show no more than busy ones."""
 MONTHS = (date(2024, 2, 1), date(2024, 3, 1))
 """Of the oracle's messages."""

@@ -76,9 +76,9 @@ class Client(threading.Thread):
         try:
             while not self._board.stop.is_set():
                 choice = self._rng.random()
-                if choice < 0.15:
+                if choice < 0.1:
                     self._write(self._rng.choice(self._own))
-                elif choice < 0.2:
+                elif choice < 0.15:
                     self._told()
                 else:
                     # Its own registers and others' alike.
