@@ -10,7 +10,6 @@ fail, because the command is done by then. The caller's own Authorization goes a
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import httpx
 
@@ -21,7 +20,6 @@ _CONNECT_S = 1.0
 _GRACE_S = 1.0  # beyond the bound: the read API's own answer comes first
 
 _log = get_logger(__name__)
-logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request says nothing that metrics don't
 
 
 class Coverage:

@@ -93,8 +93,9 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(threshold)
-    # Announces each of its own plug-ins at import.
-    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    # These announce each of their own plug-ins at import, and each request, of which metrics say more.
+    for name in ("alembic.runtime.plugins", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING if threshold > logging.DEBUG else logging.NOTSET)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

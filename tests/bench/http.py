@@ -8,7 +8,6 @@ it waits for is acknowledged in Cassandra to the whole reply: poll, read and HTT
 
 from __future__ import annotations
 
-import logging
 import secrets
 import statistics
 import tempfile
@@ -49,7 +48,6 @@ _LAG_S = 0.010  # about what a commit takes to be covered
 
 def measure(settings: Settings) -> dict[str, float]:
     """The figures of `make bench`; makes and drops a keyspace of its own."""
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     with _served(settings) as (session, keyspace, url, projection, process):
         host, port = urlsplit(url).hostname or "", urlsplit(url).port or 0
         path = f"/read/{ORDERS_BY_USER.name}/{_USER}?limit={_ROWS}"

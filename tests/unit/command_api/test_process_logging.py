@@ -33,6 +33,18 @@ def test_an_event_is_one_json_line_with_time_level_and_name(out: io.StringIO) ->
     assert line["timestamp"].endswith("Z")
 
 
+def test_a_clients_requests_are_announced_at_debug_level_alone(out: io.StringIO) -> None:
+    client = logging.getLogger("httpx")
+    client.info("HTTP Request: GET")
+    assert out.getvalue() == ""
+    client.warning("odd")
+    configure_logging("debug", out)
+    client.info("HTTP Request: GET")
+    configure_logging(stream=out)
+    client.info("HTTP Request: GET")
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["odd", "HTTP Request: GET"]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
