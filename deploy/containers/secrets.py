@@ -25,6 +25,7 @@ from pydantic import SecretStr
 from command_api.process.access.mint import mint
 from command_api.process.settings import Auth
 from deploy.containers.errors import SecretsError
+from deploy.local.apps import CASSANDRA_ROLES
 from deploy.local.passwords import kept
 
 ROLES: Final[Mapping[str, str]] = {
@@ -33,12 +34,6 @@ ROLES: Final[Mapping[str, str]] = {
     "relay": "lockstep_relay",
     "reader": "lockstep_reader",
     "refresher": "lockstep_refresher",
-}
-CASSANDRA_ROLES: Final[Mapping[str, str]] = {
-    "cassandra": "cassandra",  # the superuser, who makes the others
-    "cassandra_setup": "lockstep_setup",
-    "cassandra_projector": "lockstep_projector",
-    "cassandra_reader": "lockstep_reader",
 }
 KEY: Final = "compose"  # the id of the key that tokens are signed with
 SIGNING: Final = "signing"  # its name among the passwords

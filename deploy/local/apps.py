@@ -21,18 +21,31 @@ ROLES = {
     "reader": "lockstep_reader",
     "refresher": "lockstep_refresher",
 }
+CASSANDRA_ROLES = {
+    "cassandra": "cassandra",  # the superuser, who makes the others
+    "cassandra_setup": "lockstep_setup",
+    "cassandra_projector": "lockstep_projector",
+    "cassandra_reader": "lockstep_reader",
+}
+PASSWORDS = (*ROLES, *CASSANDRA_ROLES)
+"""Names of all passwords."""
 
 Sections = dict[str, dict[str, str | int | list[str]]]
 
 
-def settings(stack_folder: Path, port: Mapping[str, int], passwords: Mapping[str, str]) -> Sections:
-    """Section → field → value, as `command_api.process.settings` names them. Holds passwords."""
+def settings(stack_folder: Path, port: Mapping[str, int], passwords: Mapping[str, str], *, roles: bool) -> Sections:
+    """Section → field → value, as `command_api.process.settings` names them. Holds passwords.
+
+    roles: whether Cassandra has any. Then whoever runs a command by hand is the set-up, which may do all that there is to
+    do in the keyspace.
+    """
+    login = _login("cassandra_setup", passwords) if roles else {}
     return {
         "postgres": {
             field: postgres.conninfo(port["postgres"], role, passwords[field]) for field, role in ROLES.items()
         },
         "kafka": {"bootstrap_servers": f"{ports.HOST}:{port['kafka']}"},
-        "cassandra": {"contact_points": [ports.HOST], "port": port["cassandra"]},
+        "cassandra": {"contact_points": [ports.HOST], "port": port["cassandra"], **login},
         "command_api": {"port": port["command-api"], "read_api": f"http://{ports.HOST}:{port['read-api']}"},
         "relay": {"metrics_port": port["relay-metrics"]},
         "projector": {"metrics_port": port["projector-metrics"], "replica": str(stack_folder / "replica.sqlite")},
@@ -62,26 +75,46 @@ def environment(inherited: Mapping[str, str], sections: Sections, file: Path) ->
     return kept | {"LOCKSTEP_FILE": str(file), "PYTHONUNBUFFERED": "1"}
 
 
-def parts(*, port: Mapping[str, int], environment: dict[str, str]) -> tuple[Part, ...]:
-    """Set-up tasks, each once what it needs is there, then the five long-running processes."""
+def _login(role: str, passwords: Mapping[str, str]) -> dict[str, str]:
+    return {"username": CASSANDRA_ROLES[role], "password": passwords[role]}
 
-    def task(name: str, *argv: str, after: tuple[str, ...]) -> Part:
+
+def _as(role: str, passwords: Mapping[str, str]) -> dict[str, str]:
+    """Variables with which a process logs in to Cassandra as `role`, not as the settings file has it."""
+    return {f"LOCKSTEP_CASSANDRA__{field.upper()}": value for field, value in _login(role, passwords).items()}
+
+
+def parts(*, port: Mapping[str, int], environment: dict[str, str], passwords: Mapping[str, str]) -> tuple[Part, ...]:
+    """Set-up tasks, each once what it needs is there, then the five long-running processes.
+
+    In Cassandra each is the role that it needs (docs/security.md): roles first, then the keyspace, which one of them
+    makes, then what is granted of it.
+    """
+    makes_roles = _as("cassandra", passwords) | {
+        f"LOCKSTEP_CASSANDRA_ROLES__{role.removeprefix('cassandra_').upper()}": json.dumps(_login(role, passwords))
+        for role in CASSANDRA_ROLES
+        if role != "cassandra"
+    }
+
+    def task(name: str, *argv: str, after: tuple[str, ...], more: Mapping[str, str] | None = None) -> Part:
         return Part(
             name=name,
             kind="task",
             argv=(sys.executable, "-m", *argv),
-            environment=environment,
+            environment=environment | dict(more or {}),
             folder=folders.TREE,
             after=after,
         )
 
-    def app(name: str, *argv: str, port_name: str, after: tuple[str, ...]) -> Part:
+    def app(
+        name: str, *argv: str, port_name: str, after: tuple[str, ...], more: Mapping[str, str] | None = None
+    ) -> Part:
         number = port[port_name]
         return Part(
             name=name,
             kind="app",
             argv=(sys.executable, "-m", *argv),
-            environment=environment,
+            environment=environment | dict(more or {}),
             folder=folders.TREE,
             after=after,
             answers=lambda: ports.listens(number),
@@ -93,7 +126,16 @@ def parts(*, port: Mapping[str, int], environment: dict[str, str]) -> tuple[Part
     return (
         task("migrate", "command_api", "migrate", after=("postgres",)),
         task("relay-setup", "command_api.relay", "setup", after=("migrate", "kafka")),
-        task("projector-setup", "projector", "setup", after=("cassandra", "relay-setup")),
+        task(
+            "cassandra-roles",
+            "projector",
+            "roles",
+            "--replace-default-password",
+            after=("cassandra",),
+            more=makes_roles,
+        ),
+        task("projector-setup", "projector", "setup", after=("cassandra-roles", "relay-setup")),
+        task("cassandra-grants", "projector", "roles", after=("projector-setup",), more=makes_roles),
         app("command-api", "command_api", "serve", port_name="command-api", after=("migrate",)),
         app("relay", "command_api.relay", "run", port_name="relay-metrics", after=("relay-setup",)),
         app(
@@ -101,7 +143,8 @@ def parts(*, port: Mapping[str, int], environment: dict[str, str]) -> tuple[Part
             "projector",
             "run",
             port_name="projector-metrics",
-            after=("relay-setup", "projector-setup"),
+            after=("relay-setup", "cassandra-grants"),
+            more=_as("cassandra_projector", passwords),
         ),
         app(
             "refresher",
@@ -111,5 +154,12 @@ def parts(*, port: Mapping[str, int], environment: dict[str, str]) -> tuple[Part
             port_name="refresher-metrics",
             after=("projector-setup",),
         ),
-        app("read-api", "read_api", "serve", port_name="read-api", after=("projector-setup",)),
+        app(
+            "read-api",
+            "read_api",
+            "serve",
+            port_name="read-api",
+            after=("cassandra-grants",),
+            more=_as("cassandra_reader", passwords),
+        ),
     )

@@ -31,8 +31,8 @@ def make(stack_folder: Path, *, asked_ports: Mapping[str, int], only: tuple[str,
     """
     stack_folder.mkdir(parents=True, exist_ok=True)
     port = _remembered_ports(stack_folder / "ports.json", asked_ports)
-    password = passwords.kept(stack_folder / "passwords.json", tuple(apps.ROLES))
-    sections = apps.settings(stack_folder, port, password)
+    password = passwords.kept(stack_folder / "passwords.json", apps.PASSWORDS)
+    sections = apps.settings(stack_folder, port, password, roles=not only)
     settings_file = stack_folder / "settings.toml"
     passwords.write_private(settings_file, apps.render(sections))
 
@@ -56,13 +56,14 @@ def make(stack_folder: Path, *, asked_ports: Mapping[str, int], only: tuple[str,
             storage_port=port["cassandra-storage"],
             jars=class_path["cassandra"],
             environment=environment,
+            more=None if only else cassandra.WITH_ROLES,
             throw_away=throw_away,
         ),
     }
     parts = tuple(part for server in only or SERVERS for part in makers[server]())
     if not only:
         own = apps.environment(environment, sections, settings_file)
-        parts += apps.parts(port=port, environment=own)
+        parts += apps.parts(port=port, environment=own, passwords=password)
     check_plan(parts)
     return Plan(parts=parts, settings_file=settings_file)
 

@@ -30,7 +30,8 @@ STOP_DEADLINE_S = 90.0
 class Options:
     """folder: of state, logs and data. ports: those asked for by name; the rest are free ones, remembered.
 
-    only: names of the servers to start, without the project's processes; everything when empty.
+    only: names of the servers to start, without the project's processes; everything when empty. Cassandra asks for passwords
+        when everything is started, because who makes its roles is one of the processes.
     throw_away: data is removed when the stack stops, its logs stay; Cassandra keeps the commit log as it does by default,
         which is twice as fast as the local stack's and loses the last 100 ms when its process is killed.
     """
@@ -66,7 +67,7 @@ class Running:
         """Conninfo of the superuser on database postgres; holds the password."""
         host, _, port = self.address("postgres").rpartition(":")
         assert host == ports.HOST
-        password = passwords.kept(self.folder / "passwords.json", tuple(apps.ROLES))["admin"]
+        password = passwords.kept(self.folder / "passwords.json", apps.PASSWORDS)["admin"]
         return postgres.conninfo(int(port), postgres.SUPERUSER, password, "postgres")
 
     def address(self, name: str) -> str:

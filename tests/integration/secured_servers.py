@@ -168,9 +168,8 @@ def _parts(
             jars=class_path["cassandra"],
             environment=environment,
             more={
-                "authenticator": "PasswordAuthenticator",
-                "authorizer": "CassandraAuthorizer",
-                "role_manager": "CassandraRoleManager",
+                **cassandra.WITH_ROLES,
+                "credentials_validity": "2000ms",  # as shipped
                 "client_encryption_options": {
                     "enabled": True,
                     "optional": False,

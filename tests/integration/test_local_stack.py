@@ -5,6 +5,7 @@ These tests start servers of their own, whatever the session's `stack` is.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -13,12 +14,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import pytest
+from cassandra import AuthenticationFailed, Unauthorized
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.policies import DCAwareRoundRobinPolicy
 from psycopg.conninfo import make_conninfo
 
-from deploy.local import cassandra, folders, kafka, ports, stack, state
+from deploy.local import apps, cassandra, folders, kafka, passwords, ports, stack, state
 from deploy.local.errors import AlreadyRunningError
 from deploy.local.plan import SERVERS
 from tests.conftest import FOR_MINUTES
@@ -51,6 +57,10 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
+def up_all(folder: Path) -> tuple[int, str]:
+    return finished(command("up", folder))
+
+
 def up(folder: Path, *more: str) -> tuple[int, str]:
     return finished(command("up", folder, "--servers-only", *more))
 
@@ -79,8 +89,54 @@ def assert_gone(processes: list[psutil.Process]) -> None:
     assert alive == []
 
 
+def goes_through(running: stack.Running, name: str) -> None:
+    """A command's change is read."""
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        made = client.post(f"{running.address('command-api')}/users", json={"name": name}).raise_for_status()
+        token = {"Consistency-Token": made.headers["Consistency-Token"], "Prefer": "wait=20"}
+        read = client.get(f"{running.address('read-api')}/read/user_profile/{made.json()['user_id']}", headers=token)
+        ((row,), source) = (read.raise_for_status().json()[field] for field in ("rows", "source"))
+        assert (row["name"], source) == (name, "read-model")
+
+
+@contextlib.contextmanager
+def logged_in(running: stack.Running, user: str, password: str) -> Iterator[Session]:
+    host, _, port = running.address("cassandra").rpartition(":")
+    profile = ExecutionProfile(load_balancing_policy=DCAwareRoundRobinPolicy("datacenter1"), request_timeout=30)
+    cluster = Cluster(
+        [host],
+        port=int(port),
+        protocol_version=5,
+        auth_provider=PlainTextAuthProvider(user, password),
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+    )
+    try:
+        yield cluster.connect()
+    finally:
+        cluster.shutdown()
+
+
+def each_role_may_do_its_own_and_no_more(running: stack.Running) -> None:
+    """In Cassandra; Postgres's are the migrations' and tested there."""
+    with pytest.raises(NoHostAvailable) as refused, logged_in(running, "cassandra", "cassandra"):
+        pass
+    assert any(isinstance(error, AuthenticationFailed) for error in refused.value.errors.values())
+    password = passwords.kept(running.folder / "passwords.json", apps.PASSWORDS)
+    read, write, create = (
+        "select * from lockstep.projection_positions",
+        "delete from lockstep.projection_positions where projection = 'nobody''s'",
+        "create table lockstep.another (id int primary key)",
+    )
+    may = {"reader": (read,), "projector": (read, write), "setup": (read, write, create)}
+    for name, its_own in may.items():
+        with logged_in(running, f"lockstep_{name}", password[f"cassandra_{name}"]) as session:
+            for statement in (read, write, create):
+                with contextlib.nullcontext() if statement in its_own else pytest.raises(Unauthorized):
+                    session.execute(statement)
+
+
 def test_a_stack_is_started_found_mended_stopped_and_started_again(folder: Path) -> None:
-    code, said = up(folder)
+    code, said = up_all(folder)
     assert code == 0, said
     running = stack.find(folder)
     assert running is not None
@@ -99,9 +155,11 @@ def test_a_stack_is_started_found_mended_stopped_and_started_again(folder: Path)
     address = {name: int(running.address(name).rpartition(":")[2]) for name in SERVERS}
     assert kafka.answers(address["kafka"])
     assert cassandra.answers(address["cassandra"])
+    goes_through(running, "Ada")
+    each_role_may_do_its_own_and_no_more(running)
 
     # A second start finds it.
-    code, said = up(folder)
+    code, said = up_all(folder)
     assert code == 0
     assert "already running" in said
     assert running.state.supervisor == first.supervisor
@@ -122,8 +180,9 @@ def test_a_stack_is_started_found_mended_stopped_and_started_again(folder: Path)
     processes[0].kill()
     assert_gone(processes)
     assert stack.find(folder) is None
-    code, said = up(folder)
+    code, said = up_all(folder)
     assert code == 0, said
+    goes_through(running, "Bob")
     assert {name: running.address(name) for name in SERVERS} == {name: first.part(name).address for name in SERVERS}
     with psycopg.connect(running.postgres_admin) as connection:
         assert connection.execute("select answer from kept").fetchone() == (42,)

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from command_api.process.settings import Settings
+from command_api.process.settings import CassandraRoles, Settings
 from deploy.local import apps, cassandra, folders, kafka, passwords, plan, ports, postgres
 from deploy.local.part import Account
 
 PORTS = {name: 20_000 + number for number, name in enumerate(ports.NAMES)}
-PASSWORDS = {name: f"secret of {name}" for name in apps.ROLES}
+PASSWORDS = {name: f"secret of {name}" for name in apps.PASSWORDS}
 
 
 def test_the_processes_read_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "settings.toml"
-    passwords.write_private(file, apps.render(apps.settings(tmp_path, PORTS, PASSWORDS)))
+    passwords.write_private(file, apps.render(apps.settings(tmp_path, PORTS, PASSWORDS, roles=True)))
     for variable in [name for name in os.environ if name.startswith("LOCKSTEP_")]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("LOCKSTEP_FILE", str(file))
@@ -29,6 +29,9 @@ def test_the_processes_read_the_settings_file(tmp_path: Path, monkeypatch: pytes
     assert "user=lockstep_relay" in settings.postgres.relay.get_secret_value()
     assert settings.kafka.bootstrap_servers == f"127.0.0.1:{PORTS['kafka']}"
     assert settings.cassandra.port == PORTS["cassandra"]
+    assert settings.cassandra.username == settings.cassandra_roles.setup.username
+    assert settings.cassandra.password is not None
+    assert settings.cassandra.password.get_secret_value() == "secret of cassandra_setup"
     assert settings.projector.replica == tmp_path / "replica.sqlite"
     assert settings.read_api.port == PORTS["read-api"]
 
@@ -47,17 +50,53 @@ def test_variables_that_would_override_the_file_do_not_reach_the_processes(tmp_p
         "PATH": "/bin",
         "LOCKSTEP_KAFKA__BOOTSTRAP_SERVERS": "elsewhere:9092",
         "LOCKSTEP_POSTGRES": "{}",
+        "LOCKSTEP_CASSANDRA__USERNAME": "somebody",
         "LOCKSTEP_RELAY__HEARTBEAT_MS": "50",
     }
-    given = apps.environment(inherited, apps.settings(tmp_path, PORTS, PASSWORDS), tmp_path / "settings.toml")
+    given = apps.environment(
+        inherited, apps.settings(tmp_path, PORTS, PASSWORDS, roles=True), tmp_path / "settings.toml"
+    )
     assert given["LOCKSTEP_FILE"] == str(tmp_path / "settings.toml")
     assert given["LOCKSTEP_RELAY__HEARTBEAT_MS"] == "50"
     assert "LOCKSTEP_KAFKA__BOOTSTRAP_SERVERS" not in given
     assert "LOCKSTEP_POSTGRES" not in given
+    assert "LOCKSTEP_CASSANDRA__USERNAME" not in given
+
+
+def test_each_process_logs_in_to_cassandra_as_the_role_that_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in [name for name in os.environ if name.startswith("LOCKSTEP_")]:
+        monkeypatch.delenv(variable)
+    made = {part.name: part for part in plan.make(tmp_path, asked_ports={}, only=(), throw_away=False).parts}
+    roles = CassandraRoles()
+    expected = {
+        "cassandra-roles": "cassandra",
+        "projector-setup": roles.setup.username,
+        "cassandra-grants": "cassandra",
+        "projector": roles.projector.username,
+        "read-api": roles.reader.username,
+    }
+    found = {}
+    for name in expected:
+        with monkeypatch.context() as patch:
+            for variable, value in made[name].environment.items():
+                patch.setenv(variable, value)
+            settings = Settings()
+        found[name] = settings.cassandra.username
+        assert settings.cassandra.password is not None
+        given = {login.username for _, login in settings.cassandra_roles if login.password is not None}
+        assert given == ({login.username for _, login in roles} if expected[name] == "cassandra" else set())
+    assert found == expected
+    assert "PasswordAuthenticator" in (tmp_path / "cassandra" / "conf" / "cassandra.yaml").read_text()
+    servers = plan.make(tmp_path, asked_ports={}, only=plan.SERVERS, throw_away=False)
+    assert "Authenticator" not in (tmp_path / "cassandra" / "conf" / "cassandra.yaml").read_text()
+    assert "username" not in servers.settings_file.read_text(), "nobody asks for it"
+    folders.remove_data(tmp_path)  # root's PostgreSQL may have its data elsewhere
 
 
 def test_the_settings_are_toml(tmp_path: Path) -> None:
-    sections = apps.settings(tmp_path, PORTS, PASSWORDS | {"admin": "quote \" ' back\\slash"})
+    sections = apps.settings(tmp_path, PORTS, PASSWORDS | {"admin": "quote \" ' back\\slash"}, roles=True)
     assert tomllib.loads(apps.render(sections)) == sections
 
 
@@ -87,7 +126,7 @@ def test_the_plan_starts_servers_then_set_up_then_processes(tmp_path: Path) -> N
     made = plan.make(tmp_path, asked_ports={}, only=(), throw_away=False)
     before = {part.name: part.after for part in made.parts}
     assert before["relay-setup"] == ("migrate", "kafka")
-    assert before["projector"] == ("relay-setup", "projector-setup")
+    assert before["projector"] == ("relay-setup", "cassandra-grants")
     assert [part.name for part in made.parts if part.kind == "server"] == ["postgres", "kafka", "cassandra"]
     again = plan.make(tmp_path, asked_ports={}, only=plan.SERVERS, throw_away=False)
     assert {part.address for part in again.parts if part.address} <= {part.address for part in made.parts}
