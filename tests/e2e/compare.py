@@ -73,6 +73,17 @@ def wait_covered(
     wait_for(f"every read model covers {lsn}", covered, seconds, lambda: f"behind: {behind()}\n{pipeline.logs()}")
 
 
+def settled(
+    pipeline: Pipeline, session: Session, models: Sequence[ReadModel], context: str, *, seconds: float = 60
+) -> None:
+    """Wait until every read model covers what has committed by now, then fail unless each equals its SQL."""
+    settings = pipeline.settings
+    admin, keyspace = settings.postgres.admin.get_secret_value(), settings.cassandra.keyspace
+    projection = settings.projector.projection
+    wait_covered(session, keyspace, projection, models, flushed(admin), seconds=seconds, pipeline=pipeline)
+    assert_equal(session, keyspace, admin, models, context)
+
+
 def in_postgres(conninfo: str, model: ReadModel) -> Rows:
     """The select() on Postgres, of a scheduled read model what its last run left: key to the other columns."""
     return all_in_postgres(conninfo, (model,))[model.name]

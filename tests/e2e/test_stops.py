@@ -36,19 +36,7 @@ def _orders(pipeline: Pipeline, count: int, name: str = "Ada", width: int = 2) -
 
 
 def _settled(pipeline: Pipeline, session: Session, seconds: float = 60) -> None:
-    """Wait until all is covered, then compare."""
-    settings = pipeline.settings
-    admin, keyspace = settings.postgres.admin.get_secret_value(), settings.cassandra.keyspace
-    compare.wait_covered(
-        session,
-        keyspace,
-        settings.projector.projection,
-        models.ORDERS,
-        compare.flushed(admin),
-        seconds=seconds,
-        pipeline=pipeline,
-    )
-    compare.assert_equal(session, keyspace, admin, models.ORDERS, "after the stop")
+    compare.settled(pipeline, session, models.ORDERS, "after the stop", seconds=seconds)
 
 
 def _garbage(pipeline: Pipeline) -> int:
