@@ -19,9 +19,9 @@ from projector.verify.checksum import BUCKETS
 from projector.verify.run import Options
 from projector.verify.run import verify as verify_model
 from tests.e2e.pipeline import Pipeline, Process, wait_for
-from tests.integration.verification import Damage, place_orders, settle, verify
+from tests.integration.verification import MODELS, Damage, place_orders, settle, verify
 
-MODELS = (projections.ORDERS_BY_USER, projections.ORDER_BY_ID)
+FEW = "tests.integration.verification:MODELS"
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def _metrics(process: Process) -> str:
 
 @pytest.mark.timeout(180)
 def test_what_can_not_be_verified_ends_with_two(pipeline: Pipeline) -> None:
+    pipeline.declare(FEW)
     settings = pipeline.settings
     pipeline.set_up()
     for arguments, words in (
@@ -78,6 +79,7 @@ def test_every_reference_read_model_can_be_verified(pipeline: Pipeline) -> None:
 @pytest.mark.timeout(180)
 def test_a_sample_is_the_same_partitions_on_both_sides(pipeline: Pipeline, cassandra_session: Session) -> None:
     place_orders(pipeline, 2_000)
+    pipeline.declare(FEW)
     pipeline.set_up()
     settings = pipeline.settings
     session = connect(settings.cassandra)
@@ -108,6 +110,7 @@ def test_a_row_above_the_logs_position_is_reported_and_named_as_beyond_repair(
     pipeline: Pipeline, cassandra_session: Session
 ) -> None:
     place_orders(pipeline, 5)
+    pipeline.declare(FEW)
     pipeline.set_up()
     with pipeline.running("relay", "projector"):
         settle(pipeline, cassandra_session, MODELS)
@@ -127,6 +130,7 @@ def test_a_row_above_the_logs_position_is_reported_and_named_as_beyond_repair(
 @pytest.mark.timeout(180)
 def test_a_worker_exports_the_drift_of_its_samples(pipeline: Pipeline, cassandra_session: Session) -> None:
     place_orders(pipeline, 20)
+    pipeline.declare(FEW)
     pipeline.set_up()
     pipeline.settings = pipeline.with_settings(projector={"verify_every_s": 0.2, "verify_sample": 100})
     with pipeline.running("relay", "projector") as (_, worker):

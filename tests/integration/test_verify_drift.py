@@ -12,16 +12,16 @@ import psycopg
 import pytest
 from cassandra.cluster import Session
 
-import projections
 from command_api.process.settings import Settings
 from command_api.tables import orders, users
 from tests.e2e import compare
 from tests.e2e.pipeline import Pipeline, wait_for
 from tests.e2e.transactions import Source
+from tests.integration import verification
 from tests.integration.verification import VIEWS, Damage, changing, place_orders, settle, verify
 from tests.oracle import schema, views
 
-DAMAGED = {model.name: model for model in projections.READ_MODELS if {"region", "user_name"} <= model.columns.keys()}
+DAMAGED = {model.name: model for model in verification.DAMAGED}
 
 
 @pytest.fixture
@@ -85,6 +85,7 @@ def test_each_kind_of_drift_is_found_and_mended_under_load(pipeline: Pipeline, c
     admin = pipeline.settings.postgres.admin.get_secret_value()
     for name in DAMAGED:
         place_orders(pipeline, 20, f"of {name}")
+    pipeline.declare("tests.integration.verification:DAMAGED")
     pipeline.set_up()
     with pipeline.running("relay", "projector"):
         for name in DAMAGED:

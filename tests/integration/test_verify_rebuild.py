@@ -12,20 +12,19 @@ import psycopg
 import pytest
 from cassandra.cluster import Session
 
-import projections
 from command_api.process.settings import Settings
 from command_api.tables import orders, users
 from tests.e2e import compare
 from tests.e2e.pipeline import Pipeline, wait_for
-from tests.integration.verification import changing, emit, place_orders, settle, verify
+from tests.integration.verification import MODELS, changing, emit, place_orders, settle, verify
 
-MODELS = (projections.ORDERS_BY_USER, projections.ORDER_BY_ID)
 ALTERED = "built anew"
 
 
 @pytest.fixture
 def pipeline(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
     with Pipeline(settings, tmp_path) as made:
+        made.declare("tests.integration.verification:MODELS")
         yield made
 
 

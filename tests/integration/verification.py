@@ -16,6 +16,7 @@ from cassandra.cluster import Session
 from psycopg import sql
 from sqlalchemy import Table
 
+import projections
 from projections.cassandra_table import cassandra_table, write_timestamp
 from projections.read_model import ReadModel
 from tests.e2e import compare
@@ -29,6 +30,10 @@ VIEWS = tuple(
     if model.name in ("plain", "moving", "left_chain", "linked", "triangle", "dates", "by_uuid", "document_of_group")
 )
 """Read models of every kind of value, over few keys; each costs a verification several looks."""
+MODELS = (projections.ORDERS_BY_USER, projections.ORDER_BY_ID)
+"""Of the reference application, for tests that are about no others: each table costs Cassandra CPU to make and drop."""
+DAMAGED = tuple(model for model in projections.READ_MODELS if {"region", "user_name"} <= model.columns.keys())
+"""Those that `Damage` can be done to."""
 
 ORDERS = """
     with u as (insert into users (user_id, name) values (gen_random_uuid(), '{name}') returning user_id)
