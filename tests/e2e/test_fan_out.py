@@ -16,7 +16,7 @@ from command_api.process.settings import Settings
 from tests.e2e import compare
 from tests.e2e.pipeline import Pipeline, Process, wait_for
 
-COPIES = 60_000
+COPIES = 30_000
 HELD_BACK = {"orders_by_user", "order_by_id", "orders_by_status"}
 """The read models with a row an order."""
 

@@ -1,4 +1,4 @@
-"""Several hundred short random histories through the real path; after each, whatever it may have changed equals its SQL.
+"""Two hundred short random histories through the real path; after each, whatever it may have changed equals its SQL.
 
 The oracle tries many more logs on the core alone (`tests.oracle`); here the same declared views stand behind real
 transactions, the relay, Kafka, the worker and Cassandra. LOCKSTEP_E2E_LOGS sets how many histories.
@@ -22,7 +22,7 @@ from tests.e2e.pipeline import Pipeline
 from tests.e2e.transactions import Source
 from tests.oracle import schema, views
 
-LOGS = int(os.environ.get("LOCKSTEP_E2E_LOGS", "300"))
+LOGS = int(os.environ.get("LOCKSTEP_E2E_LOGS", "200"))
 TABLES = tuple(schema.METADATA.sorted_tables)
 ENDS = {"commit", "rollback", "rollback to savepoint", "insert", "update", "key_change", "delete", "truncate"}
 
