@@ -1,10 +1,11 @@
 """Reads over HTTP: a partition of 50 orders, from a read API as shipped, beside the same rows by the raw driver.
 
 Latency is of one client that reads one after the other, in rounds that alternate with the driver's, so that both meet the
-same machine; throughput is of 50 connections to one process (what oha and hey open unless told; of 16 both cores of two are idle a
-quarter of the time, each waiting for the other), and beside it the CPU time that a request then takes of that process and of
-Cassandra, which says more than a rate on a machine that others use. The wait of a token is from the moment when the position that
-it waits for is acknowledged in Cassandra to the whole reply: poll, read and HTTP together.
+same machine. Throughput is of 50 connections to one process, what oha and hey open unless told (of 16 both cores of two are
+idle a quarter of the time, each waiting for the other), by wrk where it is there and by a load of our own where not; beside
+it stands the CPU time that a request then takes of that process and of Cassandra, which says more than a rate on a machine
+that others use. The wait of a token is from the moment when the position that it waits for is acknowledged in Cassandra to
+the whole reply: poll, read and HTTP together.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from projections.generations import create_registry
 from projections.orders import ORDERS_BY_USER
 from projector.cassandra.session import close, connect
 from tests.bench.lag import p99
-from tests.bench.load import Load, loaded
+from tests.bench.load import WRK, Pressed, loaded, pressed
 from tests.bench.server_cpu import ServerCpu, of
 from tests.e2e.pipeline import Pipeline, listening, wait_for
 
@@ -40,7 +41,7 @@ _USER = UUID(int=1)
 _ROWS = 50
 _ROUNDS = 8
 _READS = 300  # of a round
-_LOAD = 8_000
+_LOAD_S = 8
 _LOADS = 9  # the first of them also warm Cassandra up: its compiler takes CPU beside them
 _CONNECTIONS = 50
 _WAITS = 150
@@ -66,18 +67,20 @@ def measure(settings: Settings) -> dict[str, float]:
                 assert len(rows) == _ROWS
         clocks = {"read_http_cpu_us": process, "read_http_cassandra_cpu_us": of(settings.cassandra)}
         seen = {name: clock for name, clock in clocks.items() if clock is not None}
-        busy, spent = list[Load](), {name: list[float]() for name in seen}
+        busy, spent = list[Pressed](), {name: list[float]() for name in seen}
         for _ in range(_LOADS):
             before = {name: clock.seconds() for name, clock in seen.items()}
-            busy.append(loaded(host, port, path, connections=_CONNECTIONS, requests=_LOAD))
+            load = pressed(host, port, path, connections=_CONNECTIONS, seconds=_LOAD_S)
+            busy.append(load)
             for name, clock in seen.items():
-                spent[name].append(clock.seconds() - before[name])
+                spent[name].append((clock.seconds() - before[name]) / load.requests)
         waits = list(_waits(session, keyspace, projection, f"{url}{path}"))
-    return {name: statistics.median(seconds) / _LOAD * 1e6 for name, seconds in spent.items()} | {
+    return {name: statistics.median(seconds) * 1e6 for name, seconds in spent.items()} | {
         "read_http_p50_ms": statistics.median(http) * 1_000,
         "read_http_p99_ms": p99(http) * 1_000,
-        "read_http_rps": statistics.median(_LOAD / load.seconds for load in busy),
+        "read_http_rps": statistics.median(load.requests / load.seconds for load in busy),
         "read_store_p50_ms": statistics.median(store) * 1_000,
+        "read_http_by_wrk": float(WRK is not None),
         "read_overhead_ms": (statistics.median(http) - statistics.median(store)) * 1_000,
         "token_wait_over_lag_p50_ms": statistics.median(waits) * 1_000,
     }

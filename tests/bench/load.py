@@ -1,14 +1,17 @@
-"""A load of GETs in a process of its own: ``python -m tests.bench.load HOST PORT PATH CONNECTIONS REQUESTS``.
+"""Loads of GETs, each connection's next request sent when the reply to its last one is whole.
 
-Each connection sends its next request when the reply to the last one is whole. Prints a JSON object: ``seconds`` of all
-together and ``times``, the seconds of each request. Anything but a 200 ends it with an error. Written on bare sockets,
-because a client that costs as much as the server would be measured in its place.
+`pressed` is by wrk (https://github.com/wg/wrk), where it is on the PATH. `loaded`, which also tells the time of each request, is
+a process of our own: ``python -m tests.bench.load HOST PORT PATH CONNECTIONS REQUESTS``. It prints a JSON object: ``seconds``
+of all together and ``times``, the seconds of each request. Anything but a 200 ends it with an error. Written on bare
+sockets, because a client that costs as much as the server would be measured in its place; wrk costs a third of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -31,6 +34,40 @@ def loaded(host: str, port: int, path: str, *, connections: int, requests: int) 
     command = [sys.executable, "-m", "tests.bench.load", *map(str, arguments)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     return Load(**json.loads(done.stdout))
+
+
+WRK = shutil.which("wrk")
+_DONE = re.compile(r"^\s*(\d+) requests in ([\d.]+)(us|ms|s|m)\b", re.MULTILINE)
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+_OWN_RATE = 1_000  # requests for each second that is asked for: about as long
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pressed:
+    """requests: those that were answered. seconds: that they took."""
+
+    requests: int
+    seconds: float
+
+
+def pressed(host: str, port: int, path: str, *, connections: int, seconds: int) -> Pressed:
+    """As many requests as are answered, for about so long."""
+    if WRK is None:
+        requests = seconds * _OWN_RATE
+        load = loaded(host, port, path, connections=connections, requests=requests)
+        return Pressed(requests=requests, seconds=load.seconds)
+    command = [WRK, "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
+    url = f"http://{host}:{port}{path}"
+    done = subprocess.run([*command, url], check=True, capture_output=True, text=True, timeout=seconds + 60)
+    return parse_wrk(done.stdout)
+
+
+def parse_wrk(said: str) -> Pressed:
+    """What wrk reports; raises RuntimeError when it had anything but replies of success, or none."""
+    found = _DONE.search(said)
+    if found is None or found[1] == "0" or "Non-2xx" in said or "Socket errors" in said:
+        raise RuntimeError(f"wrk could not load the server:\n{said}")
+    return Pressed(requests=int(found[1]), seconds=float(found[2]) * _SECONDS[found[3]])
 
 
 class _Connection(asyncio.Protocol):
