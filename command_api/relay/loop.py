@@ -45,6 +45,9 @@ _IDLE_S: Final = 0.25
 _PACE_S: Final = 0.001  # between turns while changes keep coming: a turn costs as much as several changes
 _HEALTHY_S: Final = 30.0  # a session that lived this long resets the wait before the next
 _FLUSH_S: Final = 10.0
+_GIVE_UP_S: Final = (
+    90.0  # without an acknowledgement of what waits for one; then a new session, whose producer is another
+)
 
 
 class Session:
@@ -72,7 +75,10 @@ class Session:
             position = self.take(catalog, connection, identity)
             origin = Origin(name=self._settings.relay.database_name, database=identity.database)
             publisher = Publisher(
-                self._settings.kafka, confirmed=position, on_wait=lambda: self._keep_alive(connection, publisher)
+                self._settings.kafka,
+                confirmed=position,
+                on_wait=lambda: self._keep_alive(connection, publisher),
+                give_up_s=_GIVE_UP_S,
             )
             transactions = Transactions(
                 emit=publisher.publish,

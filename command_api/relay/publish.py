@@ -78,7 +78,10 @@ class Publisher:
 
     produced, acknowledged: records. confirmed, published: LSNs; published is the last position handed to the producer.
     on_wait: called now and then while Kafka is behind for long, so that the caller keeps its other promises.
-    give_up_s: how long Kafka may acknowledge nothing while too much waits; LogUnavailableError then.
+    give_up_s: how long Kafka may acknowledge nothing of what it was given; LogUnavailableError then. A producer may be lost
+        for good: to librdkafka from 2.10 on, brokers that a reply does not name are gone, and a broker that stands alone
+        names none while it stops; where the thread that then wants to begin anew with `bootstrap.servers` is
+        overtaken by the end of that reply (rd_kafka_rebootstrap_tmr_stop), nobody ever does.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Publisher:
         self._positions: deque[tuple[int, int]] = deque()
         self._failure: RelayError | None = None
         self._reported = False
+        self._moved_at = time.monotonic()
         try:
             self._producer = opened(Producer, producer_properties(settings, self._on_delivery, self._on_error))
         except KafkaRefusedError as error:
@@ -151,12 +155,20 @@ class Publisher:
             self._give_up(error.args[0])
         if self._failure is not None:
             raise self._failure
-        self.acknowledged = max(self.acknowledged, self.produced - waiting)
+        self._acknowledge(self.produced - waiting)
         positions, moved = self._positions, False
         while positions and positions[0][0] <= self.acknowledged:
             self.confirmed = positions.popleft()[1]
             moved = True
         return moved
+
+    def _acknowledge(self, count: int) -> None:
+        now = time.monotonic()
+        if count > self.acknowledged:
+            self.acknowledged = count
+            self._moved_at = now
+        elif self.acknowledged < self.produced and now - self._moved_at >= self._give_up_s:
+            raise LogUnavailableError(f"Kafka has acknowledged nothing for {now - self._moved_at:.0f} s")
 
     def take_count(self) -> int:
         """Records produced since the last call."""
@@ -187,10 +199,7 @@ class Publisher:
         began = time.monotonic()
         while not (room := self._has_room()) and self._batch_bytes >= BATCH_BYTES:
             self._take_in(0.001)
-            waited = time.monotonic() - began
-            if waited >= self._give_up_s:
-                raise LogUnavailableError(f"Kafka has acknowledged nothing for {waited:.0f} s")
-            if waited >= _SOON_S:
+            if time.monotonic() - began >= _SOON_S:
                 self.on_wait()
         if room:
             self._hand_over()
@@ -226,6 +235,8 @@ class Publisher:
                 taken = self._produce_batch(self._topic, batch, 0)
             except KafkaException as error:
                 raise kafka_error(error.args[0], "a batch of records was refused") from error
+            if self.acknowledged == self.produced:
+                self._moved_at = time.monotonic()
             self.produced += taken
             if taken == len(batch):
                 self._under_way = self.produced

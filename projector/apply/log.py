@@ -1,7 +1,9 @@
 """The Kafka log as a stream of (offset, value), from any offset; and the consumer group that stock tools watch.
 
 Promised: values in offset order, every one from the asked offset on, or an error that says what is missing. Brokers
-that are away are waited for by librdkafka itself; it is logged, and `read` returns nothing meanwhile.
+that are away are waited for by librdkafka itself; it is logged, and `read` returns nothing meanwhile. Where nothing has come
+for as long as a relay is never silent, another client reads on: one that has lost its brokers can stay without any
+(`command_api.relay.publish.Publisher` says how).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ _PARTITION = 0
 _QUERY_SECONDS = 30.0
 _LOG_EVERY = 5.0
 _FILL_SECONDS = 0.02
+_ANEW_SECONDS = 90.0
 
 
 class LogUnavailableError(RuntimeError):
@@ -28,9 +31,12 @@ class LogUnavailableError(RuntimeError):
 
 
 class LogReader:
-    """A reader of the log topic; `open_at` comes first. ended: all is read up to where that said that it ends."""
+    """A reader of the log topic; `open_at` comes first. ended: all is read up to where that said that it ends.
 
-    def __init__(self, settings: Kafka) -> None:
+    anew_s: after so many seconds of waiting for a record in vain another client takes over.
+    """
+
+    def __init__(self, settings: Kafka, *, anew_s: float = _ANEW_SECONDS) -> None:
         self._topic = settings.topic
         self._partition = TopicPartition(settings.topic, _PARTITION)
         self._logged = 0.0
@@ -39,7 +45,10 @@ class LogReader:
         self.ended = False
         self._refusals = Refusals()
         self._reached = False
-        properties = {
+        self._anew_s = anew_s
+        self._silent_s = 0.0
+        self._next: int = OFFSET_BEGINNING
+        self._properties: dict[str, Any] = {
             **settings.client_properties(),
             "group.id": settings.group_id,
             "client.id": "lockstep-projector",
@@ -58,8 +67,11 @@ class LogReader:
             "error_cb": self._refusals,
             "logger": logging.getLogger("librdkafka"),
         }
+        self._consumer = self._opened()
+
+    def _opened(self) -> Consumer:
         try:
-            self._consumer = opened(Consumer, properties)
+            return opened(Consumer, self._properties)
         except KafkaRefusedError as error:
             raise LogUnavailableError(str(error)) from error
 
@@ -81,8 +93,12 @@ class LogReader:
     def open_at(self, offset: int | None, until: int | None = None) -> None:
         """Start reading at an offset, or at the beginning; records from `until` on, the offset of one, are left out."""
         self._until, self.ended = until, False
-        start = OFFSET_BEGINNING if offset is None else offset
-        self._consumer.assign([TopicPartition(self._topic, _PARTITION, start)])
+        self._next = OFFSET_BEGINNING if offset is None else offset
+        self._assign()
+
+    def _assign(self) -> None:
+        self._silent_s = 0.0
+        self._consumer.assign([TopicPartition(self._topic, _PARTITION, self._next)])
 
     def read(self, most: int, timeout: float) -> list[tuple[int, bytes]]:
         """What is there, at most `most` records; waits up to `timeout` seconds for the first. Tombstones are left out."""
@@ -91,8 +107,10 @@ class LogReader:
         # poll() for the first message, then whatever else is there: consume(n, timeout) would wait for all n
         messages: list[Message] = self._consumer.consume(most, 0)
         if not messages:
+            began = time.monotonic()
             first = self._consumer.poll(timeout)
             if first is None:
+                self._waited(time.monotonic() - began)
                 return []
             messages = [first, *self._consumer.consume(most - 1, 0)]
         if most > len(messages) and self._end - (messages[-1].offset() or 0) > most:
@@ -106,13 +124,26 @@ class LogReader:
             if error is not None:
                 self._failed(error)
                 continue
+            self._silent_s = 0.0
             offset, value = message.offset(), message.value()
             if self._until is not None and offset is not None and offset >= self._until:
                 self.ended = True
                 break
-            if offset is not None and value is not None:
-                records.append((offset, value))
+            if offset is not None:
+                self._next = offset + 1
+                if value is not None:
+                    records.append((offset, value))
         return records
+
+    def _waited(self, seconds: float) -> None:
+        """Read on by another client when it has been waited in vain for too long."""
+        self._silent_s += seconds
+        if self._silent_s < self._anew_s:
+            return
+        _log.warning("nothing comes from the log; another client reads on", offset=self._next)
+        self._consumer.close()
+        self._consumer = self._opened()
+        self._assign()
 
     def end(self) -> int:
         """The offset after the last record, as known when `read` last gave some; -1 before. Any thread may ask."""
