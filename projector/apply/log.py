@@ -23,7 +23,7 @@ _PARTITION = 0
 _QUERY_SECONDS = 30.0
 _LOG_EVERY = 5.0
 _FILL_SECONDS = 0.02
-_ANEW_SECONDS = 90.0
+ANEW_SECONDS = 90.0
 
 
 class LogUnavailableError(RuntimeError):
@@ -36,7 +36,7 @@ class LogReader:
     anew_s: after so many seconds of waiting for a record in vain another client takes over.
     """
 
-    def __init__(self, settings: Kafka, *, anew_s: float = _ANEW_SECONDS) -> None:
+    def __init__(self, settings: Kafka, *, anew_s: float = ANEW_SECONDS) -> None:
         self._topic = settings.topic
         self._partition = TopicPartition(settings.topic, _PARTITION)
         self._logged = 0.0
