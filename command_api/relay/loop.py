@@ -45,9 +45,7 @@ _IDLE_S: Final = 0.25
 _PACE_S: Final = 0.001  # between turns while changes keep coming: a turn costs as much as several changes
 _HEALTHY_S: Final = 30.0  # a session that lived this long resets the wait before the next
 _FLUSH_S: Final = 10.0
-_GIVE_UP_S: Final = (
-    90.0  # without an acknowledgement of what waits for one; then a new session, whose producer is another
-)
+_GIVE_UP_S: Final = 90.0  # without an acknowledgement that is due: then a new session, with another producer
 
 
 class Session:

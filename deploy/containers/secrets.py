@@ -25,16 +25,9 @@ from pydantic import SecretStr
 from command_api.process.access.mint import mint
 from command_api.process.settings import Auth
 from deploy.containers.errors import SecretsError
-from deploy.local.apps import CASSANDRA_ROLES
+from deploy.local.apps import CASSANDRA_ROLES, ROLES
 from deploy.local.passwords import kept
 
-ROLES: Final[Mapping[str, str]] = {
-    "admin": "postgres",
-    "command_api": "lockstep_command_api",
-    "relay": "lockstep_relay",
-    "reader": "lockstep_reader",
-    "refresher": "lockstep_refresher",
-}
 KEY: Final = "compose"  # the id of the key that tokens are signed with
 SIGNING: Final = "signing"  # its name among the passwords
 NAMES: Final = (*ROLES, *CASSANDRA_ROLES, SIGNING)  # of the passwords

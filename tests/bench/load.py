@@ -58,8 +58,8 @@ def pressed(host: str, port: int, path: str, *, connections: int, seconds: int) 
         return Pressed(requests=requests, seconds=load.seconds)
     command = [WRK, "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
     url = f"http://{host}:{port}{path}"
-    done = subprocess.run([*command, url], check=True, capture_output=True, text=True, timeout=seconds + 60)
-    return parse_wrk(done.stdout)
+    done = subprocess.run([*command, url], check=False, capture_output=True, text=True, timeout=seconds + 60)
+    return parse_wrk(done.stdout + done.stderr)
 
 
 def parse_wrk(said: str) -> Pressed:
