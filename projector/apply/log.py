@@ -9,6 +9,7 @@ for as long as a relay is never silent, another client reads on: one that has lo
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import Any
 
@@ -141,7 +142,8 @@ class LogReader:
         if self._silent_s < self._anew_s:
             return
         _log.warning("nothing comes from the log; another client reads on", offset=self._next)
-        self._consumer.close()
+        # Not waited for: where nobody answers, it waits for its last commit, for a minute and more.
+        threading.Thread(target=self._consumer.close, name="log-reader-close", daemon=True).start()
         self._consumer = self._opened()
         self._assign()
 
