@@ -185,7 +185,9 @@ class Publisher:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Give what is under way a last chance, then forget it."""
-        with suppress(KafkaException):  # whatever it says now, the log's end will tell the next session
+        # Whatever it says now, the log's end will tell the next session. After a purge of what is in flight `flush` fails
+        # without an exception of its own, which Python calls a SystemError.
+        with suppress(KafkaException, SystemError):
             if self._failure is None:
                 self._producer.flush(timeout_s)
             self._producer.purge()
