@@ -47,6 +47,8 @@ class Kafka(Section):
     dead_letters_topic: where workers put the rows that Cassandra refuses; None is ``<topic>.dead-letters``.
     client: librdkafka properties for every client (security.protocol, sasl.*, ssl.*).
     retention_ms: -1 keeps the log for ever.
+    silence_ms: a client that has heard nothing for so long of what is due is given up for another one. Below the time that a
+        broker may stand still, records may be written by both: readers pass over what comes twice.
     """
 
     bootstrap_servers: str = "127.0.0.1:9092"
@@ -55,6 +57,7 @@ class Kafka(Section):
     replication_factor: Annotated[int, Field(ge=1)] = 1
     retention_ms: Annotated[int, Field(ge=-1)] = -1
     max_message_bytes: Annotated[int, Field(ge=1_000_000)] = 64 << 20
+    silence_ms: Annotated[int, Field(ge=100)] = 90_000
     announcements_topic: str | None = None
     dead_letters_topic: str | None = None
     client: dict[str, SecretStr] = {}
@@ -240,12 +243,16 @@ class Auth(Section):
 
 
 class Http(Section):
-    """Time-outs of both APIs. A request's head, then its body, must have come in time (408); a read be answered (503)."""
+    """Time-outs of both APIs. A request's head, then its body, must have come in time (408); a read be answered (503).
+
+    keep_alive_s: how long a connection is kept between two requests: longer than clients and load balancers keep theirs (5
+        and 60 s are usual), so that it is they who close it, and none sends a request into a connection that just ends.
+    """
 
     head_timeout_ms: Annotated[int, Field(ge=10)] = 10_000
     body_timeout_ms: Annotated[int, Field(ge=10)] = 10_000
     read_timeout_ms: Annotated[int, Field(ge=10)] = 15_000
-    keep_alive_s: Annotated[int, Field(ge=1)] = 5
+    keep_alive_s: Annotated[int, Field(ge=1)] = 75
 
 
 class Process(Section):

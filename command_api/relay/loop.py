@@ -45,7 +45,6 @@ _IDLE_S: Final = 0.25
 _PACE_S: Final = 0.001  # between turns while changes keep coming: a turn costs as much as several changes
 _HEALTHY_S: Final = 30.0  # a session that lived this long resets the wait before the next
 _FLUSH_S: Final = 10.0
-_GIVE_UP_S: Final = 90.0  # without an acknowledgement that is due: then a new session, with another producer
 
 
 class Session:
@@ -76,7 +75,7 @@ class Session:
                 self._settings.kafka,
                 confirmed=position,
                 on_wait=lambda: self._keep_alive(connection, publisher),
-                give_up_s=_GIVE_UP_S,
+                give_up_s=self._settings.kafka.silence_ms / 1000,
             )
             transactions = Transactions(
                 emit=publisher.publish,

@@ -24,7 +24,6 @@ _PARTITION = 0
 _QUERY_SECONDS = 30.0
 _LOG_EVERY = 5.0
 _FILL_SECONDS = 0.02
-ANEW_SECONDS = 90.0
 
 
 class LogUnavailableError(RuntimeError):
@@ -34,10 +33,10 @@ class LogUnavailableError(RuntimeError):
 class LogReader:
     """A reader of the log topic; `open_at` comes first. ended: all is read up to where that said that it ends.
 
-    anew_s: after so many seconds of waiting for a record in vain another client takes over.
+    When it has waited for a record in vain for `kafka.silence_ms` in all, another client takes over.
     """
 
-    def __init__(self, settings: Kafka, *, anew_s: float = ANEW_SECONDS) -> None:
+    def __init__(self, settings: Kafka) -> None:
         self._topic = settings.topic
         self._partition = TopicPartition(settings.topic, _PARTITION)
         self._logged = 0.0
@@ -46,7 +45,7 @@ class LogReader:
         self.ended = False
         self._refusals = Refusals()
         self._reached = False
-        self._anew_s = anew_s
+        self._anew_s = settings.silence_ms / 1000
         self._silent_s = 0.0
         self._next: int = OFFSET_BEGINNING
         self._properties: dict[str, Any] = {

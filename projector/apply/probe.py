@@ -12,7 +12,6 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from command_api.process.settings import Kafka
-from projector.apply.log import ANEW_SECONDS
 
 
 class LogProbe:
@@ -20,6 +19,7 @@ class LogProbe:
 
     def __init__(self, settings: Kafka) -> None:
         self._topic = settings.topic
+        self._silence_s = settings.silence_ms / 1000
         self._properties = settings.client_properties() | {
             "client.id": "lockstep-projector-probe",
             "reconnect.backoff.max.ms": 2_000,
@@ -38,7 +38,7 @@ class LogProbe:
         except KafkaException:
             now = time.monotonic()
             self._failing_since = self._failing_since or now
-            if now - self._failing_since >= ANEW_SECONDS:
+            if now - self._failing_since >= self._silence_s:
                 self._client, self._failing_since = self._opened(), None
             return False
         self._failing_since = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
@@ -64,3 +65,11 @@ def test_a_long_body_that_nobody_reads_is_no_head() -> None:
         talk(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size, body, head_timeout_ms=5_000)
     )
     assert said.count(b"HTTP/1.1 200") == 2
+
+
+def test_an_idle_connection_is_left_to_its_client_to_close() -> None:
+    keeps = httpx.Limits().keepalive_expiry
+    assert keeps is not None
+    assert Http().keep_alive_s > 60 > keeps, (
+        "a request sent while the server closes has no answer; 60 s keeps a balancer"
+    )
