@@ -66,7 +66,9 @@ WIDENED: dict[str, Act] = {
         "alter table wares alter column code type text", "update wares set code = repeat('c', 300) where ware_id < 5"
     ),
     "an integer is wider, and its values still fit": statements(
-        "alter table wares alter column stock type bigint", "update wares set stock = 2147483647 where ware_id = 1"
+        "alter table wares alter column stock type bigint",
+        "update wares set stock = 2147483647 where ware_id = 1",
+        "update wares set stock = 2147000000 where ware_id = 1",  # what happens next adds to it
     ),
     "an enum has one more value": statements(
         "alter type ware_state add value 'broken'", "update wares set state = 'broken' where ware_id < 5"
