@@ -87,12 +87,16 @@ class Load:
         """How many replies with a token were right."""
         return sum(tally.verified.total() for tally in self.tallies.values())
 
+    def has_judged(self, verified: int) -> bool:
+        """So many replies with a token were right, and one of them was of sales."""
+        return self.verified >= verified and self.tallies["commands"].verified["sales"] > 0
+
     def wait_for_reads(self, more: int, *, seconds: float) -> None:
         """Wait until so many more replies with a token were right, and one of them was of sales."""
         wanted = self.verified + more
         wait_for(
             f"{more} more reads",
-            lambda: self.verified >= wanted and self.tallies["commands"].verified["sales"],
+            lambda: self.has_judged(wanted),
             seconds,
             lambda: str(self) + self.pipeline.logs(),
         )
