@@ -49,7 +49,10 @@ class Head(NamedTuple):
 
 
 class LoopConnection(Connection):  # type: ignore[misc]  # the driver ships no types
-    """One connection. unsent: what is to be sent, or was not taken yet; touched on the loop's thread alone."""
+    """One connection. unsent: what is to be sent, or was not taken yet; touched on the loop's thread alone.
+
+    writes: how often any of it was written; a frame is still here as long as that is what it was when the frame came.
+    """
 
     loop: ClassVar[asyncio.AbstractEventLoop]
     thread: ClassVar[int]
@@ -58,6 +61,7 @@ class LoopConnection(Connection):  # type: ignore[misc]  # the driver ships no t
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unsent = bytearray()
+        self.writes = 0
         self._segments = SegmentReader()
         self._listening = False
         self._connect_socket()
@@ -146,6 +150,7 @@ class LoopConnection(Connection):  # type: ignore[misc]  # the driver ships no t
             self.loop.remove_writer(self._socket.fileno())
 
     def _flush(self) -> None:
+        self.writes += 1
         try:
             while self._unsent:
                 sent = self._socket.send(self._unsent)

@@ -3,6 +3,8 @@
     plan ──▶ host's pool ──▶ connection ──▶ rows                                       (here)
                                        └──▶ anything else, or nothing in time          (the driver, from there on)
 
+Whoever asks for a page that somebody asked for in the same turn of the loop, and that is not written to the socket yet, shares
+its request: a partition that everybody reads costs Cassandra one read a turn, and nobody gets a read that began before he asked.
 The driver's `ResponseFuture` costs more than sending a request and taking its reply: locks, an event, a timer each. It is
 made when there is trouble, and goes on as if it had sent the request: what it does about errors, statements that a node has
 forgotten, nodes that are away and time-outs is what is done. Promised: the results and errors of `Session.execute_async`, on
@@ -15,8 +17,8 @@ import asyncio
 import contextlib
 import struct
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile, ResponseFuture, Session
@@ -35,12 +37,16 @@ _int = struct.Struct(">i").pack
 _query = struct.Struct(">HIH").pack  # consistency level, flags, number of values
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rows:
-    """Rows as tuples in the order of the statement's columns; `state` continues after them, None at the end."""
+    """Rows as tuples in the order of the statement's columns; `state` continues after them, None at the end.
+
+    encoded: what a reader has made of them, for those who share them.
+    """
 
     rows: Sequence[tuple[Any, ...]]
     state: bytes | None
+    encoded: bytes | None = field(default=None, compare=False)
 
 
 def execute_frame(bound: BoundStatement, consistency: int, state: bytes | None, stream: int) -> bytes:
@@ -77,17 +83,23 @@ class Execution:
         self._plan = profile.load_balancing_policy.make_query_plan
         self._consistency: int = profile.consistency_level
         self._under_way: dict[_Request, float] = {}  # until when; the first one first
+        self._shared: dict[Hashable, _Request] = {}  # those under way, by what is asked
         self._timer: asyncio.TimerHandle | None = None
 
     def __call__(self, bound: BoundStatement, state: bytes | None) -> asyncio.Future[Rows]:
         """One page of rows, as many as the statement's `fetch_size`, or what the driver raises."""
-        request = _Request(self, bound, state)
+        asked = (bound.prepared_statement, bound.fetch_size, state, *bound.values)
+        shared = self._shared.get(asked)
+        if shared is not None and shared.is_unwritten:
+            return shared.future()
+        request = _Request(self, asked, bound, state)
+        future = request.future()
         plan: Iterator[Any] = iter(self._plan(None, bound))
         host = next(plan, None)
         pool = self.session._pools.get(host)
         if pool is None or pool.is_shutdown or not self._send(request, host, pool, plan):
             request.leave()  # the driver knows who is next
-        return request.future
+        return future
 
     def _send(self, request: _Request, host: Any, pool: Any, plan: Iterator[Any]) -> bool:
         try:
@@ -95,6 +107,7 @@ class Execution:
         except Exception:  # whatever it is, the driver goes to another host
             return False
         request.sent = host, connection, pool, stream, plan
+        request.writes = connection.writes
         bound = request.bound
         try:
             connection.send_frame(
@@ -105,12 +118,15 @@ class Execution:
             pool.return_connection(connection)
             return False
         self._under_way[request] = self.loop.time() + self.seconds
+        self._shared[request.asked] = request
         if self._timer is None:
             self._timer = self.loop.call_later(self.seconds, self._look)
         return True
 
     def ended(self, request: _Request) -> float:
         """The seconds that a request has left, which is looked after no more; on the loop."""
+        if self._shared.get(request.asked) is request:
+            del self._shared[request.asked]
         until = self._under_way.pop(request, None)
         return 0.0 if until is None else until - self.loop.time()
 
@@ -126,17 +142,34 @@ class Execution:
 
 
 class _Request:
-    """One EXECUTE. sent: host, connection, pool, stream, and the rest of the plan."""
+    """One EXECUTE, for whoever asks the same until it is written.
 
-    __slots__ = ("_execution", "bound", "future", "sent", "state")
+    sent: host, connection, pool, stream, and the rest of the plan. writes: the connection's until then.
+    """
+
+    __slots__ = ("_execution", "_futures", "asked", "bound", "sent", "state", "writes")
 
     sent: tuple[Any, Any, Any, int, Iterator[Any]]
+    writes: int
 
-    def __init__(self, execution: Execution, bound: BoundStatement, state: bytes | None) -> None:
+    def __init__(self, execution: Execution, asked: Hashable, bound: BoundStatement, state: bytes | None) -> None:
         self._execution = execution
+        self._futures: list[asyncio.Future[Rows]] = []
+        self.asked = asked
         self.bound = bound
         self.state = state
-        self.future: asyncio.Future[Rows] = execution.loop.create_future()
+
+    @property
+    def is_unwritten(self) -> bool:
+        """Whether it waits for the end of this turn of the loop."""
+        writes: int = self.sent[1].writes
+        return writes == self.writes
+
+    def future(self) -> asyncio.Future[Rows]:
+        """For one more who asks."""
+        made = self._execution.loop.create_future()
+        self._futures.append(made)
+        return made
 
     def replied(self, response: Any) -> None:
         """Take a reply; or what became of the connection, on any thread."""
@@ -193,10 +226,11 @@ class _Request:
         return future
 
     def _settle(self, rows: Rows | None, error: BaseException | None) -> None:
-        if self.future.done():  # the client went away
-            return
-        if error is not None:
-            self.future.set_exception(error)
-        else:
-            assert rows is not None
-            self.future.set_result(rows)
+        for future in self._futures:
+            if future.done():  # the client went away
+                continue
+            if error is not None:
+                future.set_exception(error)
+            else:
+                assert rows is not None
+                future.set_result(rows)

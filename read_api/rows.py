@@ -25,6 +25,7 @@ from read_api.continuation import key_of, read_key, rest
 from read_api.coverage import NOTHING_DECLARED, Declared
 from read_api.cql import Shape
 from read_api.dead_letters import DeadLetters
+from read_api.execution import Rows
 from read_api.fallback import Fallback, FallbackError
 from read_api.feed import FeedReader
 from read_api.freshness import Freshness, Position
@@ -89,15 +90,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """rows: in the form of Cassandra's driver. state: continues after them in `table`. more: whether there may be others."""
+    """found: rows in the form of Cassandra's driver, and what continues after them in `table`. more: whether there may be others."""
 
-    rows: Sequence[tuple[Any, ...]]
+    found: Rows
     source: Source
     covered: Lsn
     token: Lsn
     lag_seconds: float | None
     more: bool
-    state: bytes | None = None
     table: str = ""
     dead_letters: Sequence[Mapping[str, Any]] = ()
 
@@ -171,19 +171,21 @@ class Reader:
             token = max(page.covered, token or page.covered)
         after = read_key(page.after, self.route.table) if page.after is not None else None
         answer = await self._answered(request, page, after, token, bound)
+        found = answer.found
         following = None
         if answer.more and self.route.table.clustering:
             following = Page(
                 covered=answer.token,
-                after=key_of(answer.rows[-1], self.route.table) if answer.rows else page.after,
-                state=answer.state,
+                after=key_of(found.rows[-1], self.route.table) if found.rows else page.after,
+                state=found.state,
                 table=answer.table,
                 postgres=answer.source is Source.POSTGRES,
             )
-        rows = _encode(self._render(answer.rows))
+        if found.encoded is None:  # else it was somebody who shares them
+            found.encoded = _encode(self._render(found.rows))
         stale = answer.source is Source.READ_MODEL and self._declared.broken(answer.lag_seconds)
         body = Body(
-            rows=msgspec.Raw(rows),
+            rows=msgspec.Raw(found.encoded),
             source=answer.source,
             covered_lsn=str(answer.covered),
             lag_seconds=answer.lag_seconds,
@@ -193,22 +195,22 @@ class Reader:
         )
         return Reply(
             body=_encode(body),
-            rows=rows,
+            rows=found.encoded,
             more=following is not None,
             stale=stale,
             source=answer.source,
             covered=answer.covered,
             token=self._shown(answer.token, request.token),
             lag_seconds=answer.lag_seconds,
-            count=len(answer.rows),
+            count=len(found.rows),
         )
 
     async def shown(self, query: Query, limit: int, seen: Lsn | None = None) -> State:
         """The first rows of a query as of now, for whoever watches them and has seen `seen`; raises ProblemError."""
         answer = await self._answered(ReadRequest(query=query, limit=limit), _BEGINNING, None, seen, 0.0)
-        keys = (key_of(row, self.route.table) for row in answer.rows)
+        keys = (key_of(row, self.route.table) for row in answer.found.rows)
         return State(
-            rows=dict(zip(keys, map(_encode, self._render(answer.rows)), strict=True)),
+            rows=dict(zip(keys, map(_encode, self._render(answer.found.rows)), strict=True)),
             covered=answer.covered,
             seen=answer.token if answer.source is Source.POSTGRES else None,
         )
@@ -263,23 +265,22 @@ class Reader:
         query = request.query
         own_state = page.state if page.table == stored.table.stored else None
         await self._check_dead_letters(stored, query, position)
-        state: bytes | None
         if stored.feed is not None:
-            rows, state, more = await self._merged(stored.feed, request, page, after, position)
+            found, more = await self._merged(stored.feed, request, page, after, position)
         elif after is None or own_state is not None:
             found = await stored.rows(query, request.limit, own_state)
-            rows, state, more = found.rows, found.state, found.state is not None
+            more = found.state is not None
         else:
-            (rows, more), state = await self._after(stored, query, after, request.limit), None
+            rows, more = await self._after(stored, query, after, request.limit)
+            found = Rows(rows, None)
         lag = position.lag_seconds()
         return _Answer(
-            rows=rows,
+            found=found,
             source=Source.READ_MODEL,
             covered=position.lsn,
             token=position.lsn,
             lag_seconds=None if lag is None else round(lag, 6),
             more=more,
-            state=state,
             table=stored.table.stored,
         )
 
@@ -314,7 +315,7 @@ class Reader:
 
     async def _merged(
         self, feed: FeedReader, request: ReadRequest, page: Page, after: Sequence[Any] | None, position: Position
-    ) -> tuple[Sequence[tuple[Any, ...]], bytes, bool]:
+    ) -> tuple[Rows, bool]:
         try:
             read = 0 if page.state is None else int(page.state)
         except ValueError as error:
@@ -325,7 +326,7 @@ class Reader:
         except NotStoredError as problem:
             problem.covered = position.lsn
             raise
-        return found.rows, b"%d" % found.read, found.more
+        return Rows(found.rows, b"%d" % found.read), found.more
 
     async def _after(
         self, stored: Stored, query: Query, after: Sequence[Any], limit: int
@@ -368,7 +369,7 @@ class Reader:
             known = {"lag_seconds": self._freshness.lag_seconds(self._name)}
             raise problem.saying(**known | problem.members | {"fallback": str(error)}) from error
         return _Answer(
-            rows=found.rows,
+            found=Rows(found.rows, None),
             source=Source.POSTGRES,
             covered=token,
             token=max(token, found.seen),

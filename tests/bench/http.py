@@ -4,7 +4,8 @@ Latency is of one client that reads one after the other, in rounds that alternat
 same machine. Throughput is of 50 connections to one process, what oha and hey open unless told (of 16 both cores of two are
 idle a quarter of the time, each waiting for the other), by wrk where it is there and by a load of our own where not; beside
 it stands the CPU time that a request then takes of that process and of Cassandra, which says more than a rate on a machine
-that others use. The wait of a token is from the moment when the position that it waits for is acknowledged in Cassandra to
+that others use. Reads of one partition at once share requests to Cassandra (`read_api.execution`), so a second throughput is of
+many partitions in turn, none of which meet. The wait of a token is from the moment when the position that it waits for is acknowledged in Cassandra to
 the whole reply: poll, read and HTTP together.
 """
 
@@ -15,6 +16,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,18 +34,18 @@ from projections.generations import create_registry
 from projections.orders import ORDERS_BY_USER
 from projector.cassandra.session import close, connect
 from tests.bench.lag import p99
-from tests.bench.load import WRK, Pressed, loaded, pressed
+from tests.bench.load import WRK, loaded, pressed
 from tests.bench.server_cpu import ServerCpu, of
 from tests.e2e.pipeline import Pipeline, listening, wait_for
 
 SERVED = (ORDERS_BY_USER,)
-_USER = UUID(int=1)
 _ROWS = 50
 _ROUNDS = 8
 _READS = 300  # of a round
 _LOAD_S = 8
 _LOADS = 9  # the first of them also warm Cassandra up: its compiler takes CPU beside them
 _CONNECTIONS = 50
+_USERS = 1_000
 _WAITS = 150
 _LAG_S = 0.010  # about what a commit takes to be covered
 
@@ -52,7 +54,7 @@ def measure(settings: Settings) -> dict[str, float]:
     """The figures of `make bench`; makes and drops a keyspace of its own."""
     with _served(settings) as (session, keyspace, url, projection, process):
         host, port = urlsplit(url).hostname or "", urlsplit(url).port or 0
-        path = f"/read/{ORDERS_BY_USER.name}/{_USER}?limit={_ROWS}"
+        path = _path(1)
         table = cassandra_table(ORDERS_BY_USER, keyspace)
         names = ", ".join(f'"{name}"' for name in table.columns)
         statement = session.prepare(f'SELECT {names} FROM {table.qualified} WHERE "user_id" = ?')
@@ -62,23 +64,25 @@ def measure(settings: Settings) -> dict[str, float]:
             http += loaded(host, port, path, connections=1, requests=_READS).times
             for _ in range(_READS):
                 began = time.perf_counter()
-                rows = session.execute(statement, (_USER,)).all()
+                rows = session.execute(statement, (UUID(int=1),)).all()
                 store.append(time.perf_counter() - began)
                 assert len(rows) == _ROWS
-        clocks = {"read_http_cpu_us": process, "read_http_cassandra_cpu_us": of(settings.cassandra)}
+        clocks = {"cpu": process, "cassandra_cpu": of(settings.cassandra)}
         seen = {name: clock for name, clock in clocks.items() if clock is not None}
-        busy, spent = list[Pressed](), {name: list[float]() for name in seen}
+        paths = {"": (path,), "_spread": tuple(_path(number) for number in range(1, _USERS + 1))}
+        figures = defaultdict[str, list[float]](list)
         for _ in range(_LOADS):
-            before = {name: clock.seconds() for name, clock in seen.items()}
-            load = pressed(host, port, path, connections=_CONNECTIONS, seconds=_LOAD_S)
-            busy.append(load)
-            for name, clock in seen.items():
-                spent[name].append((clock.seconds() - before[name]) / load.requests)
+            for spread, asked in paths.items():
+                before = {name: clock.seconds() for name, clock in seen.items()}
+                load = pressed(host, port, *asked, connections=_CONNECTIONS, seconds=_LOAD_S)
+                figures[f"read_http{spread}_rps"].append(load.requests / load.seconds)
+                for name, clock in seen.items():
+                    spent = (clock.seconds() - before[name]) / load.requests
+                    figures[f"read_http{spread}_{name}_us"].append(spent * 1e6)
         waits = list(_waits(session, keyspace, projection, f"{url}{path}"))
-    return {name: statistics.median(seconds) * 1e6 for name, seconds in spent.items()} | {
+    return {name: statistics.median(values) for name, values in figures.items()} | {
         "read_http_p50_ms": statistics.median(http) * 1_000,
         "read_http_p99_ms": p99(http) * 1_000,
-        "read_http_rps": statistics.median(load.requests / load.seconds for load in busy),
         "read_store_p50_ms": statistics.median(store) * 1_000,
         "read_http_by_wrk": float(WRK is not None),
         "read_overhead_ms": (statistics.median(http) - statistics.median(store)) * 1_000,
@@ -103,6 +107,10 @@ def _waits(session: Session, keyspace: str, projection: str, url: str) -> Iterat
             covered = time.perf_counter()
             reader.join()
             yield replied[0] - covered
+
+
+def _path(user: int) -> str:
+    return f"/read/{ORDERS_BY_USER.name}/{UUID(int=user)}?limit={_ROWS}"
 
 
 def _cover(session: Session, keyspace: str, projection: str, lsn: int) -> None:
@@ -136,12 +144,17 @@ def _served(settings: Settings) -> Iterator[tuple[Session, str, str, str, Server
         for creation in table.creation():
             session.execute(creation)
         statement = session.prepare(f"{table.insert()} USING TIMESTAMP {write_timestamp(1, 1)}")
-        for number in range(_ROWS):
-            values = {
-                "user_id": _USER, "created_at": 1_700_000_000_000_000 + number * 1_234_567, "order_id": UUID(int=number + 1),
-                "status": "paid", "region": "eu-central", "user_name": "Ada Lovelace", "item_count": 3, "total": 37,
-            }  # fmt: skip
-            session.execute(statement, [values[column] for column in table.columns])
+        for user in range(1, _USERS + 1):
+            futures = []
+            for number in range(_ROWS):
+                values = {
+                    "user_id": UUID(int=user), "created_at": 1_700_000_000_000_000 + number * 1_234_567,
+                    "order_id": UUID(int=user * _ROWS + number), "status": "paid", "region": "eu-central",
+                    "user_name": "Ada Lovelace", "item_count": 3, "total": 37,
+                }  # fmt: skip
+                futures.append(session.execute_async(statement, [values[column] for column in table.columns]))
+            for future in futures:
+                future.result()
         _cover(session, name, own.projector.projection, 1)
         with (
             tempfile.TemporaryDirectory() as folder,

@@ -70,8 +70,11 @@ def test_what_is_sent_in_a_turn_of_the_loop_is_one_write() -> None:
             fileno=connection._socket.fileno,
         )
         for part in (b"a", b"b", b"c"):
+            before = connection.writes
             connection.push(part)
+            assert connection.writes == before  # it can still be shared
         await asyncio.sleep(0.01)
+        assert connection.writes == before + 1
         connection.push(b"d")
         await asyncio.sleep(0.01)
         assert written == [b"abc", b"d"]

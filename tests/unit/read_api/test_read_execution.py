@@ -21,11 +21,18 @@ SKIP_METADATA = 0x02
 QUORUM = ConsistencyLevel.LOCAL_QUORUM
 
 
-def statement(values: list[bytes | None], fetch_size: int = 50, *, known: bool = True) -> Any:
-    prepared = SimpleNamespace(
-        query_id=b"q" * 16, result_metadata_id=b"m" * 16, result_metadata=[("k", "t", "c", None)] if known else []
-    )
-    return SimpleNamespace(prepared_statement=prepared, values=values, fetch_size=fetch_size)
+class Prepared:
+    """Each is another, as the driver's are."""
+
+    query_id = b"q" * 16
+    result_metadata_id = b"m" * 16
+
+    def __init__(self, known: bool = True) -> None:
+        self.result_metadata = [("k", "t", "c", None)] if known else []
+
+
+def statement(values: list[bytes | None], fetch_size: int = 50, *, prepared: Prepared | None = None) -> Any:
+    return SimpleNamespace(prepared_statement=prepared or Prepared(), values=values, fetch_size=fetch_size)
 
 
 @pytest.mark.parametrize("state", [None, b"state"])
@@ -34,7 +41,7 @@ def statement(values: list[bytes | None], fetch_size: int = 50, *, known: bool =
 def test_a_request_is_the_drivers_but_asks_for_no_types_that_are_known(
     values: list[bytes | None], known: bool, state: bytes | None
 ) -> None:
-    bound = statement(values, known=known)
+    bound = statement(values, prepared=Prepared(known))
     message = ExecuteMessage(
         b"q" * 16, values, QUORUM, fetch_size=50, paging_state=state, skip_meta=known, result_metadata_id=b"m" * 16
     )
@@ -51,6 +58,7 @@ class Connection:
     """Keeps what is sent. refuses: what sending raises."""
 
     refuses: Exception | None = None
+    writes: int = 0
     sent: list[tuple[int, Callable[[Any], None]]] = field(default_factory=list)
 
     def send_frame(self, frame: bytes, stream: int, callback: Callable[[Any], None], *_: Any) -> None:
@@ -118,6 +126,55 @@ def test_rows_are_taken_and_the_connection_is_given_back() -> None:
         reply(rows((1,), (2,)))
         assert await future == Rows([(1,), (2,)], b"next")
         assert (driver.pool.borrowed, driver.futures) == (0, [])
+
+    asyncio.run(run())
+
+
+def test_what_is_asked_again_before_it_is_written_is_asked_once() -> None:
+    async def run() -> None:
+        driver, prepared = Driver(), Prepared()
+        execution = Execution(driver, driver.profile)
+
+        def ask(value: bytes = b"a", size: int = 50, state: bytes | None = None, of: Prepared = prepared) -> Any:
+            return execution(statement([value], size, prepared=of), state)
+
+        together = [ask(), ask(), ask()]
+        others = [ask(b"b"), ask(size=51), ask(state=b"state"), ask(of=Prepared())]
+        assert len(driver.connection.sent) == 1 + len(others)
+        together[0].cancel()
+        driver.connection.writes += 1
+        later = ask()
+        again = ask()
+        assert len(driver.connection.sent) == 2 + len(others)
+        driver.connection.sent[0][1](rows((1,)))
+        first, second = await together[1], await together[2]
+        assert first is second
+        assert first == Rows([(1,)], b"next")
+        assert not any(future.done() for future in (*others, later, again))
+        driver.connection.sent[-1][1](rows((2,)))
+        assert (await later).rows == (await again).rows == [(2,)]
+        assert driver.pool.borrowed == len(others)
+        assert len(driver.connection.sent) == 2 + len(others)
+        ask()  # nothing of it is under way any more
+        assert len(driver.connection.sent) == 3 + len(others)
+
+    asyncio.run(run())
+
+
+def test_who_shares_a_request_is_told_of_its_trouble() -> None:
+    async def run() -> None:
+        driver, prepared = Driver(), Prepared()
+        execution = Execution(driver, driver.profile)
+        together = [execution(statement([], prepared=prepared), None) for _ in range(2)]
+        driver.connection.sent[0][1](ConnectionShutdown("gone"))  # before it was written
+        late = execution(statement([], prepared=prepared), None)
+        assert len(driver.connection.sent) == 2
+        (made,) = driver.futures
+        made.errback(NoHostAvailable("none", {}))
+        for future in together:
+            with pytest.raises(NoHostAvailable):
+                await future
+        assert not late.done()
 
     asyncio.run(run())
 
