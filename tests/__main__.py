@@ -45,7 +45,9 @@ def main(arguments: list[str]) -> int:
         return [sys.executable, "-m", "pytest", "-m", marked, *more, *arguments, *([] if chosen else [where])]
 
     simulations = command("simulation", "tests/oracle", *side_by_side, "load", "-o", f"timeout={_PATIENCE_S}")
-    rest = command("not alone and not simulation", "tests", *side_by_side, "loadfile")
+    # In the order of their names: the long tests of the whole path come first, and what waits in them leaves to the simulations.
+    in_order = (*side_by_side, "loadfile", "--no-loadscope-reorder")
+    rest = command("not alone and not simulation", "tests", *in_order)
     ended = [_status(command("alone", "tests/e2e"), environment)]
     with _beside(simulations, environment) as (beside, said):
         ended.append(_status(rest, environment))
