@@ -18,8 +18,11 @@ NEW_HISTORY = (
 )
 
 
-def check(*, slot_name: str, slot: Slot | None, tail: Tail, identity: Identity) -> Lsn:
-    """The position after which to go on; raises SetupError or HistoryError."""
+def check(*, slot_name: str, slot: Slot | None, tail: Tail, identity: Identity, flushed: int) -> Lsn:
+    """The position after which to go on; raises SetupError or HistoryError.
+
+    To be asked for in this order, since others may be writing: the slot, the log's end, and then what the server has flushed.
+    """
     position = tail.position
     if slot is None:
         if position is None:
@@ -43,9 +46,9 @@ def check(*, slot_name: str, slot: Slot | None, tail: Tail, identity: Identity) 
         )
     if tail.history is not None and tail.history != identity.text:
         raise HistoryError(_other_history(tail.history, identity, position), hint=NEW_HISTORY)
-    if identity.flushed < position:
+    if flushed < position:
         raise HistoryError(
-            f"the log goes up to {position}, but the server has only written up to {identity.flushed}:"
+            f"the log goes up to {position}, but the server has only written up to {Lsn(flushed)}:"
             " it was restored from an older copy",
             hint=NEW_HISTORY,
         )

@@ -65,7 +65,8 @@ def _beat(settings: Settings, stop: threading.Event, pace_s: float, look_s: floa
             identity = connection.identify()
         slot = catalog.slot(name)
         tail = read_tail(settings.kafka, at_least=slot.confirmed if slot is not None else 0)
-        position = continuity.check(slot_name=name, slot=slot, tail=tail, identity=identity)
+        flushed, _ = catalog.flushed()
+        position = continuity.check(slot_name=name, slot=slot, tail=tail, identity=identity, flushed=flushed)
         _log.info("heartbeats", slot=name, position=str(position), history=identity.text)
         said, spoken, looked = 0, 0.0, time.monotonic()
         while not stop.wait(pace_s):

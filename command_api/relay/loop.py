@@ -100,13 +100,16 @@ class Session:
         slot = catalog.slot(relay.slot)
         if slot is None or slot.lost:
             # It can't be taken: the log's end says what that means.
-            continuity.check(slot_name=relay.slot, slot=slot, tail=self._tail(connection, None), identity=identity)
+            tail = self._tail(connection, None)
+            flushed, _ = catalog.flushed()
+            continuity.check(slot_name=relay.slot, slot=slot, tail=tail, identity=identity, flushed=flushed)
         if not catalog.has_publication(relay.publication):
             raise SetupError(f"the publication {relay.publication!r} is missing", hint="Run `relay setup`")
         connection.start(relay.slot, relay.publication)
         slot = catalog.slot(relay.slot)
         tail = self._tail(connection, slot.confirmed if slot else None)
-        position = continuity.check(slot_name=relay.slot, slot=slot, tail=tail, identity=identity)
+        flushed, _ = catalog.flushed()
+        position = continuity.check(slot_name=relay.slot, slot=slot, tail=tail, identity=identity, flushed=flushed)
         self._told = slot.confirmed if slot else 0
         self._heard = position
         self._covered_at = min(tail.at, time.time_ns() // 1000)  # whoever wrote it

@@ -41,7 +41,6 @@ class Identity:
 
     system: str
     timeline: int
-    flushed: Lsn
     database: str
 
     @property
@@ -103,8 +102,8 @@ class ReplicationConnection:
 
     def identify(self) -> Identity:
         """IDENTIFY_SYSTEM."""
-        system, timeline, flushed, database = self._row("IDENTIFY_SYSTEM")
-        return Identity(system=system, timeline=int(timeline), flushed=Lsn.parse(flushed), database=database)
+        system, timeline, _, database = self._row("IDENTIFY_SYSTEM")
+        return Identity(system=system, timeline=int(timeline), database=database)
 
     def create_slot(self, name: str, *, temporary: bool = False) -> ExportedSlot:
         """Make a pgoutput slot; its snapshot lives until the next command. Waits for running transactions to end."""

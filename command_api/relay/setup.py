@@ -68,8 +68,9 @@ def setup(settings: Settings) -> SetupReport:
         tail = read_tail(settings.kafka, at_least=slot.confirmed if slot is not None else 0)
         with ReplicationConnection(settings.postgres.admin.get_secret_value()) as connection:
             if not continuity.snapshot_needed(tail):
+                flushed, _ = catalog.flushed()
                 position = continuity.check(
-                    slot_name=settings.relay.slot, slot=slot, tail=tail, identity=connection.identify()
+                    slot_name=settings.relay.slot, slot=slot, tail=tail, identity=connection.identify(), flushed=flushed
                 )
                 _log.info("relay is set up already", position=str(position), tables=len(tables))
                 return SetupReport(tables=names, position=position, snapshot_rows=None)

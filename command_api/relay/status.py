@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from command_api.lsn import Lsn
 from command_api.process.settings import Settings
 from command_api.relay import continuity
 from command_api.relay.catalog import Catalog
@@ -30,7 +31,7 @@ def read_status(settings: Settings) -> Status:
             slot = catalog.slot(settings.relay.slot)
             lines += [
                 ("server", identity.text),
-                ("written up to", str(identity.flushed)),
+                ("written up to", str(Lsn(catalog.flushed()[0]))),
                 ("slot", settings.relay.slot),
             ]
             if slot is not None:
@@ -42,9 +43,10 @@ def read_status(settings: Settings) -> Status:
                 ]
             published = catalog.published_tables(settings.relay.publication)
             lines.append(("tables", ", ".join(f"{table.schema}.{table.name}" for table in published) or "none"))
-        tail = read_tail(settings.kafka, at_least=slot.confirmed if slot is not None else 0)
-        lines += [("log", f"{settings.kafka.topic}, {tail.records} records"), ("log ends at", str(tail.position))]
-        continuity.check(slot_name=settings.relay.slot, slot=slot, tail=tail, identity=identity)
+            tail = read_tail(settings.kafka, at_least=slot.confirmed if slot is not None else 0)
+            lines += [("log", f"{settings.kafka.topic}, {tail.records} records"), ("log ends at", str(tail.position))]
+            flushed, _ = catalog.flushed()
+        continuity.check(slot_name=settings.relay.slot, slot=slot, tail=tail, identity=identity, flushed=flushed)
     except RelayError as error:
         return Status(lines=tuple(lines), problem=str(error))
     return Status(lines=tuple(lines), problem="")

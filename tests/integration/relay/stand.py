@@ -16,8 +16,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from command_api.lsn import Lsn
 from command_api.process.settings import Settings
-from command_api.relay import loop
+from command_api.relay import heartbeats, loop
 from command_api.relay.catalog import Catalog
+from command_api.relay.errors import RelayError
 from command_api.relay.metrics import RelayState
 from tests import preloaded
 
@@ -64,6 +65,28 @@ def running(settings: Settings) -> Iterator[RelayState]:
         assert not thread.is_alive()
         if failures:
             raise failures[0]
+
+
+@contextmanager
+def beating(settings: Settings) -> Iterator[list[RelayError]]:
+    """Heartbeats on a thread of their own; the error that ended them comes into the list."""
+    stop = threading.Event()
+    failures: list[RelayError] = []
+
+    def target() -> None:
+        try:
+            heartbeats.run(settings, stop, pace_s=0.01, look_s=0.05)
+        except RelayError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    try:
+        yield failures
+    finally:
+        stop.set()
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
 
 
 def log_records(settings: Settings) -> list[dict[str, Any]]:

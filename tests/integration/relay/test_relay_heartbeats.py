@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -17,33 +15,11 @@ from command_api import envelope
 from command_api.process.settings import Settings
 from command_api.relay import continuity, heartbeats
 from command_api.relay.catalog import Catalog
-from command_api.relay.errors import HistoryError, RelayError
+from command_api.relay.errors import HistoryError
 from command_api.relay.replication import ReplicationConnection
 from command_api.relay.setup import drop_slot, setup
 from command_api.relay.tail import read_tail
-from tests.integration.relay.stand import DEADLINE_S, flushed, until
-
-
-@contextmanager
-def beating(settings: Settings) -> Iterator[list[RelayError]]:
-    """Heartbeats on a thread of their own; the error that ended them comes into the list."""
-    stop = threading.Event()
-    failures: list[RelayError] = []
-
-    def target() -> None:
-        try:
-            heartbeats.run(settings, stop, pace_s=0.01, look_s=0.05)
-        except RelayError as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    try:
-        yield failures
-    finally:
-        stop.set()
-        thread.join(DEADLINE_S)
-        assert not thread.is_alive()
+from tests.integration.relay.stand import beating, flushed, until
 
 
 def _furthest(settings: Settings, admin: psycopg.Connection[Any]) -> int:
@@ -82,7 +58,7 @@ def test_a_slot_that_is_gone_ends_them(settings: Settings, admin: psycopg.Connec
 def test_their_history_is_that_of_a_connectors_log(settings: Settings) -> None:
     position, conninfo = setup(settings).position, settings.postgres.admin.get_secret_value()
     with Catalog(conninfo) as catalog:
-        slot = catalog.slot(settings.relay.slot)
+        slot, (flushed_to, _) = catalog.slot(settings.relay.slot), catalog.flushed()
     content = base64.b64encode(b"1/1").decode()
     records = (
         {"status": "BEGIN", "id": f"5:{position}"},
@@ -96,4 +72,6 @@ def test_their_history_is_that_of_a_connectors_log(settings: Settings) -> None:
     tail = read_tail(settings.kafka)
     assert (tail.position, tail.history) == (position + 8, "1/1")
     with ReplicationConnection(conninfo) as connection, pytest.raises(HistoryError, match="of another server"):
-        continuity.check(slot_name=settings.relay.slot, slot=slot, tail=tail, identity=connection.identify())
+        continuity.check(
+            slot_name=settings.relay.slot, slot=slot, tail=tail, identity=connection.identify(), flushed=flushed_to
+        )

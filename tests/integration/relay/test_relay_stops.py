@@ -13,19 +13,22 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from command_api import envelope
 from command_api.lsn import Lsn
 from command_api.process.settings import Settings
-from command_api.relay import loop
+from command_api.relay import heartbeats, loop, status
 from command_api.relay.catalog import Catalog
 from command_api.relay.errors import HistoryError, SetupError, StoppedError
 from command_api.relay.metrics import RelayState
 from command_api.relay.publish import Publisher
 from command_api.relay.setup import drop_slot, setup
 from command_api.relay.status import read_status
+from command_api.relay.tail import Tail, read_tail
 from tests.integration.relay.stand import (
     DEADLINE_S,
+    beating,
     covered,
     flushed,
     running,
     transactions,
+    until,
 )
 
 
@@ -78,6 +81,55 @@ def test_another_history_stops_the_relay(settings: Settings, admin: psycopg.Conn
     producer.produce(settings.kafka.topic, beat, b"{}", 0)
     producer.flush(10)
     _refused(settings, HistoryError, "new topic")
+
+
+def test_a_log_that_grows_while_it_is_looked_at_is_no_older_copys(
+    settings: Settings, admin: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's position has to be asked for after the log's end: others are writing both."""
+    setup(settings)
+
+    def later(*args: Any, **kwargs: Any) -> Tail:
+        """The log's end, after a transaction that came in between."""
+        admin.execute("insert into users (user_id, name) values (gen_random_uuid(), 'x')")
+        covered(state, flushed(admin))
+        return read_tail(*args, **kwargs)
+
+    for module in (status, heartbeats):
+        monkeypatch.setattr(module, "read_tail", later)
+    with running(settings) as state:
+        assert read_status(settings).problem == ""
+        said = list[str]()
+        monkeypatch.setattr(heartbeats, "_say", lambda _catalog, history: said.append(history))
+        with beating(settings) as failures:
+            until(lambda: failures or said)
+            assert not failures
+
+
+def test_a_relay_that_slept_until_another_had_its_slot_goes_on(
+    settings: Settings, admin: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has taken the slot and is about to read the log's end when it stops for longer than Postgres waits for it."""
+    setup(settings)
+    slept = []
+
+    def asleep(*args: Any, **kwargs: Any) -> Tail:
+        monkeypatch.setattr(loop, "read_tail", read_tail)
+        (pid,) = admin.execute(
+            "select active_pid from pg_replication_slots where slot_name = %s", (settings.relay.slot,)
+        ).fetchone() or (None,)
+        admin.execute("select pg_terminate_backend(%s, 10000)", (pid,))
+        with running(settings) as other:
+            admin.execute("insert into users (user_id, name) values (gen_random_uuid(), 'x')")
+            covered(other, flushed(admin))
+            slept.append(pid)
+        return read_tail(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "read_tail", asleep)
+    with running(settings) as state:
+        admin.execute("insert into users (user_id, name) values (gen_random_uuid(), 'y')")
+        covered(state, flushed(admin))
+    assert slept
 
 
 def test_a_record_that_is_too_large_stops_the_relay_and_confirms_nothing_after_it(
