@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 
-_YOUNG = 50_000  # objects more than before; a batch of 5,000 changes holds fewer
+_YOUNG = 100_000  # objects more than before; a batch of 10,000 changes holds fewer
 
 
 def collect_seldom() -> None:

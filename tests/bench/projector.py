@@ -40,6 +40,8 @@ _ROUNDS = 5
 _ROUND_ORDERS = 120_000
 _MAINTAIN_ORDERS = 200_000
 _SMALL, _LARGE = 10_000, 1_000_000
+_GROWTH_ROUNDS = 7
+_GROWTH_ORDERS = 40_000  # a round: the small replica stays small
 
 
 def measure(settings: Settings) -> dict[str, float]:
@@ -132,25 +134,22 @@ def _both(prefix: str, client_s: float, server_s: float, rows: int) -> dict[str,
 
 
 def _growth(settings: Settings) -> dict[str, float]:
-    with _bench(settings) as (own, _, run):
-        log = OrderLog()
-        fill(own.kafka, log.snapshot())
-        fill(own.kafka, log.take(_SMALL))
-        run()
-        small = []
-        for _ in range(3):
-            fill(own.kafka, log.take(_ROUND_ORDERS))
-            small.append(_rate(run()))
-        fill(own.kafka, log.take(_LARGE - log.orders))
-        filled = run()
-        large = []
-        for _ in range(3):
-            fill(own.kafka, log.take(_ROUND_ORDERS))
-            large.append(_rate(run()))
-    return {
-        "growth_ratio": statistics.median(large) / statistics.median(small),
-        "projector_rss_mb": filled["rss_mb"],
-    }
+    """The same rounds behind a large replica and a small one, in turn: both meet the same machine and the same Cassandra."""
+    with _bench(settings) as (large, _, run_large), _bench(settings) as (small, _, run_small):
+        sides = [(large, run_large, OrderLog(), _LARGE), (small, run_small, OrderLog(), _SMALL)]
+        filled = []
+        for own, run, log, orders in sides:
+            fill(own.kafka, log.snapshot())
+            fill(own.kafka, log.take(orders))
+            filled.append(run())
+        ratios = []
+        for _ in range(_GROWTH_ROUNDS):
+            rates = []
+            for own, run, log, _ in sides:
+                fill(own.kafka, log.take(_GROWTH_ORDERS))
+                rates.append(_rate(run()))
+            ratios.append(rates[0] / rates[1])
+    return {"growth_ratio": statistics.median(ratios), "projector_rss_mb": filled[0]["rss_mb"]}
 
 
 def _rate(result: dict[str, float]) -> float:

@@ -19,8 +19,8 @@ def test_a_batch_of_objects_begins_no_collection() -> None:
         collect_seldom()
         assert gc.get_freeze_count() >= frozen + len(new)
         gc.callbacks.append(told)
-        held = [[number] for number in range(40_000)]
+        held = [[number] for number in range(80_000)]
         gc.callbacks.remove(told)
-        assert (len(held), begun) == (40_000, [])
+        assert (len(held), begun) == (80_000, [])
     finally:
         gc.set_threshold(*before)
