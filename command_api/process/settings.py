@@ -164,8 +164,7 @@ class Projector(Section):
     put_aside_above: keys that one batch's changes of parents may touch at once; what finds more is worked off in slices.
     slice_keys, slice_share: keys of a slice; the share of the worker's time for slices while other changes wait.
     most_dead_letters: rows that Cassandra refuses are parked; with more than so many the worker stops.
-    max_batch_changes: of a batch when the worker is behind; more take more memory and are shown later. 10,000 rather than 5,000
-        cost a seventh less CPU a row here, a third less of Cassandra's, and 15 MB.
+    max_batch_changes: of a batch when the worker is behind; more cost less CPU a row, take more memory and are shown later.
     verify_every_s: a worker compares a sample of each read model with its SQL this often; 0 is never.
     verify_sample: percentage of the partitions in such a sample.
     """

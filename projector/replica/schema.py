@@ -64,8 +64,8 @@ def open_replica(path: Path | None, program: Program, identity: str) -> sqlite3.
         connection.execute(f"PRAGMA temp.journal_mode={'OFF' if path else 'MEMORY'}")
         connection.execute(f"PRAGMA temp.cache_size=-{IMAGES_CACHE_KIB}")
         connection.execute("PRAGMA case_sensitive_like=ON")  # as in Postgres
-        # Pages, 256 MiB: a batch changes thousands of an index's, most of them again in the next one. COMMITs take half as
-        # long as with a fourth of it behind 1,000,000 rows.
+        # Pages, 256 MiB: behind 1,000,000 rows a batch changes thousands of an index's, most of them again in the next one, and
+        # what is changed again before it is moved is moved once.
         connection.execute("PRAGMA wal_autocheckpoint=16000")
         if path is not None:
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
