@@ -19,6 +19,7 @@ import psycopg
 import pytest
 from cassandra.cluster import Session
 
+from command_api.process.settings import Settings
 from projections.fan_out import hot_table
 from tests.e2e import compare
 from tests.e2e.feeds import READ_MODELS, THRESHOLD, TIMELINE
@@ -196,11 +197,12 @@ def test_an_author_crosses_the_threshold_both_ways(
         projector={
             "read_models": "tests.e2e.feeds:READ_MODELS",
             "put_aside_above": 100,
-            "slice_keys": 1,  # so that a flip is long enough to be met under way
+            "slice_keys": 1,
             "slice_share": 0.3,
         },
         read_api={"read_models": "tests.e2e.feeds:READ_MODELS"},
     )
+    slow = pipeline.with_settings(projector={"slice_share": 0.02})  # a flip takes seconds, and is met under way
     keyspace, projection = settings.cassandra.keyspace, settings.projector.projection
     admin = settings.postgres.admin.get_secret_value()
     pipeline.set_up()
@@ -221,31 +223,35 @@ def test_an_author_crosses_the_threshold_both_ways(
             row.author for row in cassandra_session.execute(f"SELECT author FROM {keyspace}.{hot_table(TIMELINE.name)}")
         }
 
-    def killed_under_way(worker: Process) -> Process:
-        """Kill the worker while the flip's copies are worked off; another one goes on."""
+    def reading(of: Settings) -> Process:
+        worker = pipeline.start("projector", settings=of)
+        wait_for("the worker reads", lambda: "reading the log" in worker.said(), 30, worker.tail)
+        return worker
+
+    def flipped(worker: Process, followers: int) -> Process:
+        """The star gets so many followers; the worker is killed while the flip's copies are worked off, another goes on."""
+        assert worker.stop() == 0, worker.tail()
+        worker = reading(slow)
+        source.resize(STAR, followers)
         wait_for("a flip is under way", lambda: metrics(worker).get(UNDER_WAY, 0) > 0, 30, worker.tail)
         worker.kill()
-        again = pipeline.start("projector", settings=settings)
         for _ in range(10):
             source.anything()
-        wait_for("the worker is back", lambda: "reading the log" in again.said(), 30, again.tail)
-        return again
+        return reading(settings)
 
     with pipeline.running("relay", "read-api") as (_, reads):
         url = listening(reads)
-        worker = pipeline.start("projector", settings=settings)
+        worker = reading(settings)
         cover()
         assert not hot()
         with watching(url, stay, rng), httpx.Client(base_url=url, timeout=20) as client:
             for _ in range(2):
-                source.resize(STAR, 2 * THRESHOLD)
-                worker = killed_under_way(worker)
+                worker = flipped(worker, 2 * THRESHOLD)
                 cover()
                 assert STAR in hot(), f"seed {seed}"
                 copied = cassandra_session.execute(f"SELECT author_id FROM {keyspace}.{TIMELINE.name}")
                 assert STAR not in {row.author_id for row in copied}, f"seed {seed}: copies of a hot author"
-                source.resize(STAR, THRESHOLD // 2)
-                worker = killed_under_way(worker)
+                worker = flipped(worker, THRESHOLD // 2)
                 cover()
                 assert STAR not in hot(), f"seed {seed}"
             source.resize(STAR, 2 * THRESHOLD)
