@@ -1,7 +1,8 @@
 """``make bench``: every figure on one stack, printed as a table and written to ``.local/bench.json`` (name to number).
 
-Uses the servers that LOCKSTEP_TEST_… name, or starts the embedded ones. ``python -m tests.bench relay lag`` measures a
-part. Figures are medians where a part has rounds; the machine's noise is in them, so compare ratios of one run.
+Uses the servers that LOCKSTEP_TEST_… name, or starts the embedded ones, and warms these up. ``python -m tests.bench
+relay lag`` measures a part. Figures are medians where a part has rounds; the machine's noise is in them, so compare
+ratios of one run.
 """
 
 from __future__ import annotations
@@ -102,7 +103,10 @@ def _settings() -> Iterator[Settings]:
     from deploy.local.stack import Options, start
 
     with start(Options(folder=Path(".local/bench"), only=SERVERS, throw_away=True)) as running:
-        yield _for(running.postgres_admin, running.address("kafka"), running.address("cassandra"))
+        settings = _for(running.postgres_admin, running.address("kafka"), running.address("cassandra"))
+        Console().print("warming the servers up: two minutes …")
+        lag.warm_up(settings)
+        yield settings
 
 
 def _for(postgres: str, kafka: str, cassandra: str) -> Settings:
