@@ -36,7 +36,7 @@ down: $(MADE) ## stop what make up started; the data stays in .local
 status: $(MADE) ## what is running, and where
 	@$(BIN)/python -m deploy.local status $(ARGS)
 
-test: check ## check, then every test on real servers of its own
+test: $(MADE) ## every test, on real servers of its own
 	@$(BIN)/python -m tests --workers $(WORKERS) $(ARGS)
 
 # Containers are begun by the first test that asks for servers: its own time-out must not count that.

@@ -11,6 +11,7 @@ from cassandra.cluster import Session
 
 from tests.e2e.changing import FIRST, LATE, WIDER, Check, Source, ended, releasing
 from tests.e2e.pipeline import Pipeline, Process, listening, wait_for
+from tests.http_client import HTTP
 
 WARES = 3_000
 
@@ -29,7 +30,7 @@ def source(pipeline: Pipeline) -> Iterator[Source]:
 
 def rows(url: str, name: str, person: int, **headers: str) -> httpx.Response:
     """A read of one partition."""
-    return httpx.get(f"{url}/read/{name}/{person}", params={"limit": 1000}, headers=headers, timeout=20)
+    return HTTP.get(f"{url}/read/{name}/{person}", params={"limit": 1000}, headers=headers, timeout=20)
 
 
 def is_filled(worker: Process, name: str) -> bool:

@@ -6,7 +6,6 @@ import re
 import uuid
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 from cassandra.cluster import Session
@@ -15,6 +14,7 @@ import projections
 from command_api.process.settings import Settings
 from tests.e2e import compare
 from tests.e2e.pipeline import Pipeline, Process, wait_for
+from tests.http_client import HTTP
 
 COPIES = 30_000
 HELD_BACK = {"orders_by_user", "order_by_id", "orders_by_status"}
@@ -33,7 +33,7 @@ def metrics(process: Process) -> dict[str, float]:
     """What a worker exports, by metric and read model."""
     found = re.search(r'"port": (\d+), "event": "metrics are served"', process.said())
     assert found is not None, process.tail()
-    text = httpx.get(f"http://127.0.0.1:{found[1]}/metrics").text
+    text = HTTP.get(f"http://127.0.0.1:{found[1]}/metrics").text
     pattern = re.compile(r'^(\w+)\{read_model="(\w+)"\} (\S+)$', re.MULTILINE)
     return {f"{name} {model}": float(value) for name, model, value in pattern.findall(text)}
 

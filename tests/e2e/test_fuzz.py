@@ -33,6 +33,7 @@ from schemathesis.specs.openapi.checks import (
 
 from command_api.process.settings import Settings
 from tests.e2e.pipeline import Pipeline, listening, wait_for
+from tests.http_client import HTTP
 from tests.unit.access.tokens import AUTH, bearer, token
 
 SECONDS = float(os.environ.get("LOCKSTEP_FUZZ_SECONDS", "25"))
@@ -111,7 +112,7 @@ def _made(client: httpx.Client, url: str) -> Ids:
 
 def _fuzz(url: str, ids: Ids, faults: list[Exception]) -> tuple[int, set[int]]:
     """How many operations were asked, and with which statuses they answered."""
-    document = httpx.get(f"{url}/openapi.json", trust_env=False).raise_for_status().json()
+    document = HTTP.get(f"{url}/openapi.json").raise_for_status().json()
     schema = schemathesis.openapi.from_dict(document)
     schema.config.update(base_url=url)
     operations = [result.ok() for result in schema.get_all_operations()]

@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from random import Random
 
-import httpx
 import pytest
 from cassandra.cluster import Session
 
@@ -20,6 +19,7 @@ from tests.e2e.evolved import NAMES
 from tests.e2e.generations import Registers, building, refused, run
 from tests.e2e.pipeline import Pipeline, listening, wait_for
 from tests.e2e.registers import Board, Client, new_board
+from tests.http_client import HTTP
 
 CLIENTS, REGISTERS = 6, 2
 OPERATIONS = 250
@@ -121,7 +121,7 @@ def _sources(urls: dict[str, str], board: Board) -> dict[str, str]:
     register = board.registers[0]
     found = {}
     for name, url in urls.items():
-        reply = httpx.get(f"{url}/read/user_profile/{register}", timeout=20, trust_env=False)
+        reply = HTTP.get(f"{url}/read/user_profile/{register}", timeout=20)
         assert reply.status_code == 200, reply.text
         assert reply.json()["rows"], "the register was written long ago"
         found[name] = reply.json()["source"]

@@ -9,7 +9,6 @@ import socket
 import time
 from random import Random
 
-import httpx
 import pytest
 from cassandra.cluster import Session
 
@@ -17,6 +16,7 @@ import projections
 from tests.conftest import Stack
 from tests.e2e import compare, load
 from tests.e2e.pipeline import Pipeline, wait_for
+from tests.http_client import HTTP
 from tests.integration.relay.stand import transactions
 
 pytestmark = pytest.mark.embedded("freezes the servers' own process")
@@ -63,5 +63,5 @@ def test_kafka_away_for_a_minute_loses_and_doubles_nothing(
 
 
 def _metric(port: int, name: str) -> float:
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=20).text
+    text = HTTP.get(f"http://127.0.0.1:{port}/metrics", timeout=20).text
     return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))

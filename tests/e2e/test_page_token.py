@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -14,6 +13,7 @@ from command_api.process.settings import Settings
 from projections import READ_MODELS
 from tests.e2e.browser import MISSING, Browser, browsing
 from tests.e2e.pipeline import Pipeline, listening
+from tests.http_client import HTTP
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def test_the_page_asks_for_a_token_and_keeps_it_to_itself(pipeline: Pipeline, br
     settings: Settings = pipeline.with_settings(auth={"hs256_secrets": {"one": SecretStr("s" * 40)}})
     url = listening(pipeline.start("read-api", settings=settings))
     for path in ("/", "/page/main.js", "/page/page.css"):
-        assert httpx.get(url + path, trust_env=False).status_code == 200, "the page itself is open"
+        assert HTTP.get(url + path).status_code == 200, "the page itself is open"
     for path in ("overview", "models", "keys/order_by_id", "comparison/order_by_id/x"):
-        assert httpx.get(f"{url}/page/data/{path}", trust_env=False).status_code == 401, path
+        assert HTTP.get(f"{url}/page/data/{path}").status_code == 401, path
 
     browser.expected.append("status of 40")
     browser.open(url)

@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from command_api.process.settings import Kafka, Settings
 from projector.apply.probe import LogProbe
 from tests.e2e.pipeline import Pipeline, listening, wait_for
+from tests.http_client import HTTP
 from tests.integration.read_api.proxy import Proxy
 
 NAMES = ("command-api", "relay", "projector", "refresher", "read-api")
@@ -62,7 +63,7 @@ def test_each_process_is_ready_exactly_while_it_can_do_its_job(pipeline: Pipelin
 
     def ask(name: str, path: str) -> httpx.Response | None:
         try:
-            return httpx.get(f"http://127.0.0.1:{port[name]}{path}", trust_env=False, timeout=10)
+            return HTTP.get(f"http://127.0.0.1:{port[name]}{path}", timeout=10)
         except httpx.TransportError:
             return None
 
@@ -87,7 +88,7 @@ def test_each_process_is_ready_exactly_while_it_can_do_its_job(pipeline: Pipelin
 
         cassandra.go()
         wait_for("read-api is not", refused("read-api", "Cassandra"), 30)
-        user = httpx.post(f"http://127.0.0.1:{port['command-api']}/users", json={"name": "Ada"}, trust_env=False)
+        user = HTTP.post(f"http://127.0.0.1:{port['command-api']}/users", json={"name": "Ada"})
         assert user.status_code == 201
         wait_for("projector is not", refused("projector", "Cassandra does not take what is written"), 60)
         assert ready("relay")
@@ -155,7 +156,7 @@ def test_a_stop_under_load_loses_no_acknowledged_command(pipeline: Pipeline, dat
         second = listening(pipeline.start("command-api", log="second"))
         for name in begun - acknowledged:
             headers = {"Idempotency-Key": name}
-            assert httpx.post(f"{second}/users", json={"name": name}, headers=headers, trust_env=False).is_success
+            assert HTTP.post(f"{second}/users", json={"name": name}, headers=headers).is_success
         assert sorted(written()) == sorted(begun)
 
 
@@ -163,13 +164,13 @@ def test_a_command_that_does_not_end_in_time_is_not_waited_for(pipeline: Pipelin
     settings = pipeline.with_settings(process={"stop_s": 1}, command_api={"timeout_ms": 60_000})
     process = pipeline.start("command-api", settings=settings)
     url = listening(process)
-    user = httpx.post(f"{url}/users", json={"name": "Ada"}, trust_env=False).json()["user_id"]
+    user = HTTP.post(f"{url}/users", json={"name": "Ada"}).json()["user_id"]
     replies: list[int] = []
 
     def rename() -> None:
         try:
             path = f"{url}/users/{user}/name"
-            replies.append(httpx.put(path, json={"name": "Eve"}, trust_env=False, timeout=60).status_code)
+            replies.append(HTTP.put(path, json={"name": "Eve"}, timeout=60).status_code)
         except httpx.TransportError:
             replies.append(0)
 

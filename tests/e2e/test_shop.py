@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-import httpx
 import pytest
 from cassandra.cluster import Session
 
@@ -16,6 +15,7 @@ import projections
 from tests.e2e import compare
 from tests.e2e.pipeline import Pipeline
 from tests.e2e.shop import Shop, opened
+from tests.http_client import HTTP
 
 CUT = "a document is cut at its bound"
 NOBODY = {"review_count": 0, "rating_sum": 0, "rating_average": None} | {f"rating_{n}": 0 for n in range(1, 6)}
@@ -178,7 +178,7 @@ def _lines(pipeline: Pipeline, event: str) -> list[dict[str, Any]]:
 def _cut(pipeline: Pipeline) -> float:
     """The worker's metric of profiles that were cut."""
     (served,) = _lines(pipeline, "metrics are served")
-    text = httpx.get(f"http://127.0.0.1:{served['port']}/metrics", timeout=10, trust_env=False).text
+    text = HTTP.get(f"http://127.0.0.1:{served['port']}/metrics", timeout=10).text
     found = re.search(r'^projection_documents_truncated_total{read_model="user_profile"} (\S+)$', text, re.MULTILINE)
     assert found, text
     return float(found[1])

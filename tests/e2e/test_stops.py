@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 from cassandra.cluster import Session
@@ -19,6 +18,7 @@ from confluent_kafka import Producer
 from projections.cassandra_table import cassandra_table
 from tests.e2e import compare, models
 from tests.e2e.pipeline import Pipeline, Process, wait_for
+from tests.http_client import HTTP
 
 GARBAGE = b'{"op": "u", "after": \xff not of the relay'
 ORDERS = """
@@ -197,7 +197,7 @@ def _metrics_url(process: Process) -> str:
 
 def _sum(url: str, name: str) -> float:
     """The sum of a metric over its labels."""
-    lines = httpx.get(url, timeout=10).text.splitlines()
+    lines = HTTP.get(url, timeout=10).text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[{{ ]", line))
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.events import Listener
 from tests.e2e.pipeline import Pipeline, listening, wait_for
+from tests.http_client import HTTP
 
 USER = UUID(int=7)
 
@@ -76,7 +77,7 @@ def test_watchers_see_what_readers_see_whatever_breaks_in_between(pipeline: Pipe
         shown()
         other = pipeline.start("read-api", log="other-read-api")
         there = f"{listening(other)}{path}"
-        wait_for("the other one reads", lambda: httpx.get(there, trust_env=False).status_code == 200, 30, other.tail)
+        wait_for("the other one reads", lambda: HTTP.get(there).status_code == 200, 30, other.tail)
         for again in (
             Listener(listening(reader), path, key, listener),
             Listener(listening(other), path, key, listener),

@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import psycopg
 
+from tests.http_client import CONTEXT
+
 PROBLEM = "application/problem+json"
 
 
@@ -105,11 +107,10 @@ def problem(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
 
 def at_once(api: Api, requests: list[tuple[str, str, Any, dict[str, str]]]) -> list[httpx.Response]:
     """The replies to requests that are all under way together, each on a connection of its own."""
-    context = httpx.create_ssl_context()
 
     async def reply(method: str, path: str, body: Any, headers: dict[str, str]) -> httpx.Response:
         # By a client of its own: one client's pool looks through all of its connections whenever one of them changes.
-        async with httpx.AsyncClient(base_url=api.url, timeout=60, verify=context, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=api.url, timeout=60, verify=CONTEXT, trust_env=False) as client:
             return await client.request(method, path, json=body, headers=headers)
 
     async def run() -> list[httpx.Response]:

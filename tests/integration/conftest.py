@@ -12,6 +12,7 @@ import pytest
 
 from command_api.process.settings import CommandApi, Postgres, Settings
 from command_api.serve import prepare
+from tests.http_client import CONTEXT
 from tests.integration.command_server import Api, until
 
 
@@ -26,7 +27,7 @@ def start(database: str, postgres: Postgres) -> Iterator[Callable[..., Api]]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        http = httpx.Client(base_url=url, timeout=60)
+        http = httpx.Client(base_url=url, timeout=60, verify=CONTEXT, trust_env=False)
         admin = psycopg.connect(database, autocommit=True)
 
         def stop() -> None:

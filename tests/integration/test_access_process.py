@@ -16,6 +16,7 @@ import pytest
 from command_api.process.settings import Http, Settings
 from tests import preloaded
 from tests.e2e.pipeline import Pipeline, Process, listening, wait_for
+from tests.http_client import HTTP
 from tests.unit.access.tokens import AUTH, bearer, token
 
 MODULES = {"command_api": "LOCKSTEP_COMMAND_API__HOST", "read_api": "LOCKSTEP_READ_API__HOST"}
@@ -52,7 +53,7 @@ def test_without_keys_it_says_that_it_runs_open(pipeline: Pipeline) -> None:
     process = pipeline.start("command-api", settings=opened)
     url = listening(process)
     wait_for("it says so", lambda: "running open" in process.said(), 10, process.tail)
-    assert httpx.post(f"{url}/users", json={"name": "Ada"}, trust_env=False).status_code == 201
+    assert HTTP.post(f"{url}/users", json={"name": "Ada"}).status_code == 201
     reads = pipeline.start("read-api", settings=opened)
     wait_for("the read API says so too", lambda: "running open" in reads.said(), 30, reads.tail)
 

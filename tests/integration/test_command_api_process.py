@@ -26,6 +26,7 @@ from command_api.migrations.apply import configuration
 from command_api.process.postgres_login import AwayError, logged_in
 from command_api.process.settings import Postgres
 from tests import preloaded
+from tests.http_client import HTTP
 
 HEAD = ScriptDirectory.from_config(configuration()).get_current_head()
 
@@ -94,12 +95,12 @@ def test_a_server_says_its_port_and_answers_what_it_has_begun_when_told_to_stop(
     process, _, listening = serve()
     assert listening["event"] == "listening"
     url = listening["url"]
-    user_id = httpx.post(f"{url}/users", json={"name": "Ada"}).raise_for_status().json()["user_id"]
+    user_id = HTTP.post(f"{url}/users", json={"name": "Ada"}).raise_for_status().json()["user_id"]
     replies: list[httpx.Response] = []
     with psycopg.connect(database) as holder:
         holder.execute("select from users where user_id = %s for update", (user_id,))
         thread = threading.Thread(
-            target=lambda: replies.append(httpx.put(f"{url}/users/{user_id}/name", json={"name": "Eve"}, timeout=20))
+            target=lambda: replies.append(HTTP.put(f"{url}/users/{user_id}/name", json={"name": "Eve"}, timeout=20))
         )
         thread.start()
         waiting = (
@@ -154,7 +155,7 @@ def test_a_database_that_is_away_at_the_start_is_waited_for(serve: Callable[...,
         with forwarding(held, (str(there["host"]), int(str(there["port"])))):
             assert select.select([errors], [], [], 30)[0], "does not serve within 30 s"
             listening = json.loads(errors.readline())
-            assert httpx.post(f"{listening['url']}/users", json={"name": "Ada"}, timeout=20).status_code == 201
+            assert HTTP.post(f"{listening['url']}/users", json={"name": "Ada"}, timeout=20).status_code == 201
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
 

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from command_api.process.settings import Postgres
+from tests.http_client import HTTP
 from tests.integration.command_server import PROBLEM, Api, problem, until
 
 
@@ -69,7 +70,7 @@ def test_a_connection_lost_before_the_commit_is_another_try(api: Api) -> None:
     holder.execute("select from users where user_id = %s for update", (user_id,))
     replies: list[httpx.Response] = []
     thread = threading.Thread(
-        target=lambda: replies.append(httpx.put(f"{api.url}/users/{user_id}/name", json={"name": "Eve"}, timeout=20))
+        target=lambda: replies.append(HTTP.put(f"{api.url}/users/{user_id}/name", json={"name": "Eve"}, timeout=20))
     )
     thread.start()
     waiting = "from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"

@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 from command_api.lsn import Lsn
 from command_api.process.consistency import ConsistencyToken
 from command_api.process.settings import Postgres
+from tests.http_client import HTTP
 from tests.integration.command_server import Api, at_once, problem, until
 
 
@@ -146,7 +147,7 @@ def test_a_duplicate_waits_for_the_first_and_gets_its_reply(api: Api) -> None:
     replies: list[httpx.Response] = []
 
     def rename() -> None:
-        reply = httpx.put(
+        reply = HTTP.put(
             f"{api.url}/users/{user_id}/name", json={"name": "Eve"}, headers={"Idempotency-Key": "k"}, timeout=20
         )
         replies.append(reply)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from cassandra.cluster import Session
 from psycopg.conninfo import make_conninfo
@@ -19,6 +18,7 @@ from projector.verify.checksum import BUCKETS
 from projector.verify.run import Options
 from projector.verify.run import verify as verify_model
 from tests.e2e.pipeline import Pipeline, Process, wait_for
+from tests.http_client import HTTP
 from tests.integration.verification import MODELS, Damage, place_orders, settle, verify
 
 FEW = "tests.integration.verification:MODELS"
@@ -33,7 +33,7 @@ def pipeline(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
 def _metrics(process: Process) -> str:
     pattern = re.compile(r'"port": (\d+), "event": "metrics are served"')
     found = wait_for("metrics are served", lambda: pattern.search(process.said()), 30, process.tail)
-    return httpx.get(f"http://127.0.0.1:{found[1]}/metrics", timeout=10).text
+    return HTTP.get(f"http://127.0.0.1:{found[1]}/metrics", timeout=10).text
 
 
 @pytest.mark.timeout(180)

@@ -22,6 +22,7 @@ import pytest
 from projections import ORDERS_BY_USER
 from read_api.app import ReadApi as Application
 from tests import preloaded
+from tests.http_client import HTTP
 from tests.integration.read_api.proxy import Proxy
 from tests.integration.read_api.stand import MODELS, ONE, Place, refusal
 
@@ -101,7 +102,7 @@ def test_serve(place: Place, tmp_path: Path) -> None:
                 # A request under way when the signal comes is still answered.
                 slow: list[httpx.Response] = []
                 url = f"http://127.0.0.1:{port}/read/orders_by_user/{UUID(int=1)}?token=0/1"
-                waiting = threading.Thread(target=lambda: slow.append(httpx.get(url, trust_env=False)))
+                waiting = threading.Thread(target=lambda: slow.append(HTTP.get(url)))
                 waiting.start()
                 time.sleep(0.5)  # nothing shows a request that waits; less time would only test less
                 process.send_signal(signal.SIGTERM)

@@ -20,6 +20,7 @@ from command_api.relay.catalog import Catalog
 from command_api.relay.metrics import RelayState, served
 from command_api.relay.setup import setup
 from command_api.relay.tail import position, read_tail
+from tests.http_client import HTTP
 from tests.integration.relay.stand import (
     DEADLINE_S,
     confirmed,
@@ -170,7 +171,6 @@ def test_without_kafka_the_relay_waits_and_postgres_hears_from_it(settings: Sett
 
 
 def test_metrics_and_probes_are_served(settings: Settings, admin: psycopg.Connection[Any]) -> None:
-    import httpx
 
     setup(settings)
     with running(settings) as state:
@@ -179,13 +179,13 @@ def test_metrics_and_probes_are_served(settings: Settings, admin: psycopg.Connec
             base = f"http://127.0.0.1:{server.port}"
             admin.execute("insert into users (user_id, name) values (gen_random_uuid(), 'x')")
             covered(state, flushed(admin))
-            until(lambda: "relay_transactions_total 1.0" in httpx.get(f"{base}/metrics").text)
-            assert httpx.get(f"{base}/healthz").json() == {"status": "ok"}
-            assert httpx.get(f"{base}/readyz").json() == {"status": "ready"}
+            until(lambda: "relay_transactions_total 1.0" in HTTP.get(f"{base}/metrics").text)
+            assert HTTP.get(f"{base}/healthz").json() == {"status": "ok"}
+            assert HTTP.get(f"{base}/readyz").json() == {"status": "ready"}
             state.streaming = False
-            assert httpx.get(f"{base}/readyz").status_code == 503
-            assert httpx.get(f"{base}/readyz").json()["reason"].startswith("not streaming: ")
-            assert httpx.get(f"{base}/healthz").status_code == 200
+            assert HTTP.get(f"{base}/readyz").status_code == 503
+            assert HTTP.get(f"{base}/readyz").json()["reason"].startswith("not streaming: ")
+            assert HTTP.get(f"{base}/healthz").status_code == 200
             state.streaming = True
         finally:
             server.close()
