@@ -1,7 +1,7 @@
 """The projector on a log filled beforehand, beside the plain driver writing the same number of rows in the same run.
 
 Rounds alternate (driver, concurrent, projector) and the ratios are medians of each round's own, because the machine's
-speed changes from minute to minute. The projector runs in a process of its own (`tests.bench.worker`).
+speed changes from minute to minute. The projector runs in a process of its own, which lives for all rounds (`tests.bench.worker`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from cassandra.cluster import Session
 
@@ -36,12 +36,16 @@ from tests.bench.orders import ORDERS_WITH_NAME
 from tests.bench.writer import PlainDriver
 
 READ_MODELS: tuple[ReadModel, ...] = (ORDERS_WITH_NAME,)
+_LIMIT_S = 600.0  # for a round
 _ROUNDS = 5
 _ROUND_ORDERS = 120_000
 _MAINTAIN_ORDERS = 200_000
 _SMALL, _LARGE = 10_000, 1_000_000
-_GROWTH_ROUNDS = 7
-_GROWTH_ORDERS = 40_000  # a round: the small replica stays small
+_GROWTH_ROUNDS = 5
+_GROWTH_ORDERS = {
+    _SMALL: 40_000,
+    _LARGE: 120_000,
+}  # a round: the small one stays small, the large one moves its pages in each
 
 
 def measure(settings: Settings) -> dict[str, float]:
@@ -145,8 +149,8 @@ def _growth(settings: Settings) -> dict[str, float]:
         ratios = []
         for _ in range(_GROWTH_ROUNDS):
             rates = []
-            for own, run, log, _ in sides:
-                fill(own.kafka, log.take(_GROWTH_ORDERS))
+            for own, run, log, orders in sides:
+                fill(own.kafka, log.take(_GROWTH_ORDERS[orders]))
                 rates.append(_rate(run()))
             ratios.append(rates[0] / rates[1])
     return {"growth_ratio": statistics.median(ratios), "projector_rss_mb": filled[0]["rss_mb"]}
@@ -175,10 +179,11 @@ def _bench(settings: Settings) -> Iterator[tuple[Settings, Session, Callable[[],
             session.execute(statement)
     make_topic(own.kafka)
     with tempfile.TemporaryDirectory() as folder:
-        environment = _environment(own, Path(folder) / "replica.sqlite")
+        worker = _Worker(_environment(own, Path(folder) / "replica.sqlite"))
         try:
-            yield own, session, lambda: _drain(environment)
+            yield own, session, worker.drain
         finally:
+            worker.end()
             drop_topic(own.kafka)
             session.execute(f"DROP KEYSPACE {name}", timeout=60)
             close(session)
@@ -198,9 +203,46 @@ def _environment(own: Settings, replica: Path) -> dict[str, str]:
     return os.environ | passed
 
 
-def _drain(environment: dict[str, str]) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.worker"], env=environment, stdout=subprocess.PIPE, check=True, timeout=600
-    )
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+class _Worker:
+    """`tests.bench.worker`, from the first round on."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self._process: subprocess.Popen[str] | None = None
+
+    def drain(self) -> dict[str, float]:
+        """What one round took; raises RuntimeError when the process ended in it."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.bench.worker"],
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        else:
+            assert self._process.stdin is not None
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        assert self._process.stdout is not None
+        late = threading.Timer(_LIMIT_S, self._process.kill)
+        late.start()
+        line = self._process.stdout.readline()
+        late.cancel()
+        if not line:
+            raise RuntimeError(f"the worker ended with {self._process.wait(30)}")
+        result: dict[str, float] = json.loads(line)
+        return result
+
+    def end(self) -> None:
+        """End the process, if it was begun."""
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,8 +1,9 @@
-"""A worker in a process of its own that drains the log to its end once and prints what that took, as JSON.
+"""A worker in a process of its own that drains the log to its end, prints what that took, as JSON, and waits for more.
 
-Timed from the first record read to the last batch committed, and the replica's closing, which moves what was written into
-its file: no round leaves that work to nobody. `cpu_s` is this process's, user and system. Settings come from the
-environment, as for `projector run`. Used by `tests.bench.projector`.
+It lives for all rounds, as a worker does: its caches are what the rounds before left, and what was written is moved into the
+replica's file when that is due. The first round is timed from the first record read, the others from when a line on the
+standard input begins them; each to its last batch committed. `cpu_s` is this process's, user and system. The input's end ends
+it. Settings come from the environment, as for `projector run`. Used by `tests.bench.projector`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from command_api.process.collection import collect_seldom
@@ -30,25 +32,31 @@ from projector.worker import Worker
 
 
 class _TimedLog(LogReader):
-    """Notes the first read, and stops the worker once the end that was there at the start is committed."""
+    """A round ends when the end that the log had at its beginning is committed; the next one begins when it is asked for."""
 
-    def __init__(self, settings: Kafka, stop: threading.Event) -> None:
+    def __init__(self, settings: Kafka, stop: threading.Event, tell: Callable[[float, float], None]) -> None:
         super().__init__(settings)
-        self._stop = stop
+        self._stop, self._tell = stop, tell
         self._goal = self.bounds()[1]
-        self.began = self.ended = 0.0
-        self.cpu_began = self.cpu_ended = 0.0
+        self._began: tuple[float, float] | None = None
 
     def read(self, most: int, timeout: float) -> list[tuple[int, bytes]]:
         records = super().read(most, timeout)
-        if records and not self.began:
-            self.began, self.cpu_began = time.perf_counter(), _cpu()
+        if records and self._began is None:
+            self._began = time.perf_counter(), _cpu()
         return records
 
     def commit(self, offset: int) -> None:
-        if offset >= self._goal:
-            self.ended, self.cpu_ended = time.perf_counter(), _cpu()
+        if offset < self._goal or self._began is None:
+            return
+        began, cpu_began = self._began
+        self._tell(time.perf_counter() - began, _cpu() - cpu_began)
+        if not sys.stdin.readline():
             self._stop.set()
+            return
+        self._goal = self.bounds()[1]
+        self._began = time.perf_counter(), _cpu()
+        self.open_at(offset)  # what was fetched meanwhile is fetched again
 
 
 def _cpu() -> float:
@@ -63,7 +71,7 @@ def _peak_mb() -> float:
 
 
 def main() -> None:
-    """Drain once."""
+    """Drain, round after round."""
     configure_logging()
     collect_seldom()
     settings = Settings()
@@ -82,7 +90,19 @@ def main() -> None:
     )
     for model in models:
         writer.prepare(cassandra_table(model, settings.cassandra.keyspace))
-    log, metrics = _TimedLog(settings.kafka, stop), WorkerMetrics()
+    metrics = WorkerMetrics()
+    sums: dict[str, float] = {}
+
+    def tell(seconds: float, cpu_s: float) -> None:
+        sample, before = metrics.registry.get_sample_value, sums.copy()
+        for phase in ("read", "maintain", "write", "commit", "publish"):
+            sums[phase] = sample("projection_phase_seconds_sum", {"phase": phase}) or 0
+        sums["rows"] = sum(sample("projection_rows_written_total", {"read_model": m.name}) or 0 for m in models)
+        own = {name: value - before.get(name, 0) for name, value in sums.items()}
+        sys.stdout.write(json.dumps({**own, "seconds": seconds, "cpu_s": cpu_s, "rss_mb": _peak_mb()}) + "\n")
+        sys.stdout.flush()
+
+    log = _TimedLog(settings.kafka, stop, tell)
     worker = Worker(
         connection=connection,
         program=program,
@@ -94,24 +114,7 @@ def main() -> None:
         max_batch_changes=bounds.max_batch_changes,
     )
     worker.run()
-    rows = sum(
-        metrics.registry.get_sample_value("projection_rows_written_total", {"read_model": m.name}) or 0 for m in models
-    )
-    phases = {
-        phase: round(metrics.registry.get_sample_value("projection_phase_seconds_sum", {"phase": phase}) or 0, 3)
-        for phase in ("read", "maintain", "write", "commit", "publish")
-    }
-    closing, cpu_closing = time.perf_counter(), _cpu()
     connection.close()
-    closed, cpu_closed = time.perf_counter() - closing, _cpu() - cpu_closing
-    result = {
-        "rows": rows,
-        "seconds": log.ended - log.began + closed,
-        "cpu_s": log.cpu_ended - log.cpu_began + cpu_closed,
-        "rss_mb": _peak_mb(),
-        **phases,
-    }
-    sys.stdout.write(json.dumps(result) + "\n")
     log.close()
     close(session)
 

@@ -1,7 +1,7 @@
 """The writer beside the plain driver: the same rows in the same batches, in alternating rounds of one run.
 
 Each way gets its values ready-made in its own form (the driver: UUID objects and integers; the writer: replica values),
-so that only binding, sending and acknowledgement are measured. Every 5,000 rows all are acknowledged, as a worker does.
+so that only binding, sending and acknowledgement are measured. Every 10,000 rows all are acknowledged, as a worker does.
 Medians over the rounds; CPU is this process's, Cassandra's is not in it. Run alone: ``python -m tests.bench.writer``.
 """
 
@@ -32,7 +32,7 @@ from tests.bench.orders import ORDERS_WITH_NAME
 _ROUNDS = 5
 _ROWS = 50_000
 _CONCURRENT_ROWS = 5_000
-_ACKNOWLEDGED_EVERY = 5_000
+_ACKNOWLEDGED_EVERY = 10_000
 _USERS = 5_000
 _SINGLE_WRITES = 500
 
@@ -122,7 +122,7 @@ class PlainDriver:
         self._statement.consistency_level = ConsistencyLevel.LOCAL_QUORUM
 
     def batches_per_s(self, rows: Sequence[tuple[Any, ...]]) -> float:
-        """Rows per second in unlogged batches; all acknowledged every 5,000 rows."""
+        """Rows per second in unlogged batches; all acknowledged every 10,000 rows."""
         windows = [self._cut(rows[i : i + _ACKNOWLEDGED_EVERY]) for i in range(0, len(rows), _ACKNOWLEDGED_EVERY)]
         cpu, began = time.process_time(), time.perf_counter()
         for window in windows:
