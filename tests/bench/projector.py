@@ -42,10 +42,8 @@ _ROUND_ORDERS = 120_000
 _MAINTAIN_ORDERS = 200_000
 _SMALL, _LARGE = 10_000, 1_000_000
 _GROWTH_ROUNDS = 5
-_GROWTH_ORDERS = {
-    _SMALL: 40_000,
-    _LARGE: 120_000,
-}  # a round: the small one stays small, the large one moves its pages in each
+# A round's: the small replica stays small, the large one moves its pages in each.
+_GROWTH_ORDERS = {_SMALL: 40_000, _LARGE: 120_000}
 
 
 def measure(settings: Settings) -> dict[str, float]:
@@ -227,8 +225,10 @@ class _Worker:
         assert self._process.stdout is not None
         late = threading.Timer(_LIMIT_S, self._process.kill)
         late.start()
-        line = self._process.stdout.readline()
-        late.cancel()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            late.cancel()  # an interrupt is not to wait for it
         if not line:
             raise RuntimeError(f"the worker ended with {self._process.wait(30)}")
         result: dict[str, float] = json.loads(line)

@@ -171,7 +171,6 @@ def test_without_kafka_the_relay_waits_and_postgres_hears_from_it(settings: Sett
 
 
 def test_metrics_and_probes_are_served(settings: Settings, admin: psycopg.Connection[Any]) -> None:
-
     setup(settings)
     with running(settings) as state:
         server = served(state, "127.0.0.1", 0)
