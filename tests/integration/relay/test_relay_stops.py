@@ -37,6 +37,11 @@ def _refused(settings: Settings, error: type[StoppedError], words: str) -> None:
         loop.run(settings, RelayState(), threading.Event())
 
 
+def _is_idle(admin: psycopg.Connection[Any], slot: str) -> bool:
+    """Whether nobody has the slot: Postgres lets go of it some time after the connection was closed."""
+    return admin.execute("select from pg_replication_slots where slot_name = %s and not active", (slot,)).rowcount == 1
+
+
 def test_what_does_not_fit_stops_the_relay(settings: Settings, admin: psycopg.Connection[Any]) -> None:
     _refused(settings, SetupError, "publication|slot.*relay setup")
     setup(settings)
@@ -59,6 +64,7 @@ def test_what_does_not_fit_stops_the_relay(settings: Settings, admin: psycopg.Co
         admin.execute("insert into users (user_id, name) values (gen_random_uuid(), 'x')")
         covered(state, flushed(admin))
     admin.execute("insert into users (user_id, name) values (gen_random_uuid(), 'y')")
+    until(lambda: _is_idle(admin, settings.relay.slot))
     moved = admin.execute(
         "select end_lsn::text from pg_replication_slot_advance(%s, pg_current_wal_flush_lsn())", (settings.relay.slot,)
     ).fetchone()
