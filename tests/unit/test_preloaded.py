@@ -54,6 +54,7 @@ def _shown(log: Path, process: preloaded.Forked | subprocess.Popen[bytes]) -> di
     [
         ("end", None, 3),
         ("fail", None, 1),
+        ("give up", None, 1),
         ("stay", signal.SIGTERM, -signal.SIGTERM),
         ("stay", signal.SIGKILL, -signal.SIGKILL),
         ("stay", signal.SIGABRT, -signal.SIGABRT),
@@ -76,6 +77,8 @@ def test_a_forked_process_is_like_a_fresh_one(
         process.send_signal(signal.SIGKILL)  # to nobody
         said = log.read_text()
         assert ("LookupError: nothing there" in said) == (how == "fail")
+        rest = said.partition("\n")[2].splitlines() if how == "give up" else []
+        assert rest == (["the reason", "the thread", "the exit hook"] if how == "give up" else [])
         assert ("Fatal Python error: Aborted" in said) == (number is signal.SIGABRT)
     assert shown[_forked] == shown[_fresh]
     assert shown[_forked]["environment"] == _ENVIRONMENT
