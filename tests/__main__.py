@@ -1,12 +1,12 @@
-"""``make test``: what judges time under faults first, by itself; then all the rest, a worker a core, and simulations beside it.
+"""``make test``: what judges time under faults first, by itself; then all the rest, a worker a core, and what is patient beside it.
 
     python -m tests [--workers N] [pytest's arguments]
 
 Tests marked ``alone`` end processes and servers under a load of their own and ask within seconds what became of it: beside other
 tests they would judge the machine (tried, with simulations at the lowest priority: where the machine is slow, they fail). Those
-marked ``simulation`` take the CPU that the rest leaves: they have the lowest priority in a session of their own (Linux shares
-the CPU out among sessions first) and no server but PostgreSQL. Their output follows the rest's. Ends with 0 only when every
-part passed, and something was run.
+marked ``patient``, the oracle's simulations and the projector's pure core, take the CPU that the rest leaves: they have the lowest
+priority in a session of their own (Linux shares the CPU out among sessions first) and no server but PostgreSQL. Their output
+follows the rest's. Ends with 0 only when every part passed, and something was run.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from deploy.local.child import LAUNCHER
+from tests.conftest import PATIENT
 
 _NO_TESTS = 5
 _PATIENCE_S = 1800
@@ -41,17 +42,17 @@ def main(arguments: list[str]) -> int:
     side_by_side = ["--numprocesses", workers, "--dist"]
     chosen = any(Path(argument.partition("::")[0]).exists() for argument in arguments)
 
-    def command(marked: str, where: str, *more: str) -> list[str]:
-        return [sys.executable, "-m", "pytest", "-m", marked, *more, *arguments, *([] if chosen else [where])]
+    def command(marked: str, where: Iterable[str], *more: str) -> list[str]:
+        return [sys.executable, "-m", "pytest", "-m", marked, *more, *arguments, *([] if chosen else where)]
 
-    simulations = command("simulation", "tests/oracle", *side_by_side, "load", "-o", f"timeout={_PATIENCE_S}")
-    # In the order of their names: the long tests of the whole path come first, and what waits in them leaves to the simulations.
+    patient = command("patient", map(str, PATIENT), *side_by_side, "load", "-o", f"timeout={_PATIENCE_S}")
+    # In the order of their names: the long tests of the whole path come first, and what waits in them leaves to the patient.
     in_order = (*side_by_side, "loadfile", "--no-loadscope-reorder")
-    rest = command("not alone and not simulation", "tests", *in_order)
-    ended = [_status(command("alone", "tests/e2e"), environment)]
-    with _beside(simulations, environment) as (beside, said):
+    rest = command("not alone and not patient", ["tests"], *in_order)
+    ended = [_status(command("alone", ["tests/e2e"]), environment)]
+    with _beside(patient, environment) as (beside, said):
         ended.append(_status(rest, environment))
-        print("\nthe simulations, which ran beside these:", flush=True)
+        print("\nthe patient ones, which ran beside these:", flush=True)
         ended.append(_followed(beside, said))
     if all(status == _NO_TESTS for status in ended):
         return _NO_TESTS

@@ -15,13 +15,16 @@ import gc
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import hypothesis
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -36,10 +39,13 @@ if TYPE_CHECKING:
     from deploy.local.stack import Running
 
 SERVERS = "LOCKSTEP_TEST_SERVERS"
+PATIENT = tuple(Path(__file__).parent / folder for folder in ("oracle", "unit/projector"))
+"""Whose tests are marked ``patient``, all of them (see `tests.__main__`)."""
 VARIABLES = ("LOCKSTEP_TEST_POSTGRES", "LOCKSTEP_TEST_KAFKA", "LOCKSTEP_TEST_CASSANDRA")
 _LEFT_OUT = pytest.StashKey[list[str]]()
 FOR_MINUTES = ("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 """For Java servers that live for minutes: the second compiler would take half of their CPU and hardly earn it."""
+_MEMORY, _PLENTY = Path("/dev/shm"), 16 << 30
 ROLES = ("lockstep_command_api", "lockstep_relay", "lockstep_reader", "lockstep_refresher")
 
 
@@ -61,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "alone: judges time under faults and load of its own; nothing else is run beside it"
     )
     config.addinivalue_line(
-        "markers", "simulation: needs a PostgreSQL and judges no time; runs beside all that does not either"
+        "markers", "patient: judges no time and needs no server but a PostgreSQL; takes the CPU that others leave"
     )
     config.addinivalue_line("markers", "embedded(why): needs servers of the embedded stack; left out on containers")
 
@@ -74,7 +80,10 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave tests for embedded servers out of a session on containers, and remember why."""
+    """Mark what is patient; leave tests for embedded servers out of a session on containers, and remember why."""
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in PATIENT):
+            item.add_marker(pytest.mark.patient)
     if not on_containers():
         return
     left_out = {item: marker for item in items if (marker := item.get_closest_marker("embedded"))}
@@ -129,12 +138,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         return
 
     from deploy.local import plan
-    from deploy.local.stack import Options, start
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(*FOR_MINUTES)
-        starting = start(Options(folder=tmp_path_factory.mktemp("stack"), only=plan.SERVERS, throw_away=True))
-    with starting as running:
+    with _thrown_away(tmp_path_factory.mktemp("stack"), plan.SERVERS) as running:
         host, _, port = running.address("cassandra").rpartition(":")
         yield Stack(
             postgres_admin=running.postgres_admin,
@@ -142,6 +147,55 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             cassandra=(host, int(port)),
             running=running,
         )
+
+
+@contextmanager
+def _thrown_away(folder: Path, servers: tuple[str, ...]) -> Iterator[Running]:
+    """Servers whose data nobody needs again: in memory where there is plenty, with their logs in `folder` after the end.
+
+    On the disk a fresh database a test is hundreds of files made and removed: 0.4 s of the kernel's CPU instead of 0.04 where
+    the file system discards what is removed.
+    """
+    from deploy.local.stack import Options, start
+
+    with ExitStack() as ended:
+        place = folder
+        if (
+            psutil.virtual_memory().total >= _PLENTY
+            and _MEMORY.is_dir()
+            and psutil.disk_usage(str(_MEMORY)).free >= _PLENTY / 2
+        ):
+            place = Path(
+                ended.enter_context(TemporaryDirectory(prefix="lockstep-", dir=_MEMORY, ignore_cleanup_errors=True))
+            )
+            place.chmod(0o755)  # PostgreSQL does not run as root
+            ended.callback(lambda: shutil.copytree(place / "logs", folder / "logs"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(*FOR_MINUTES)
+            running = start(Options(folder=place, only=servers, throw_away=True))
+        yield ended.enter_context(running)
+
+
+@pytest.fixture(scope="session")
+def judge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Conninfo of a superuser of a PostgreSQL for patient tests: the one that was given, else one started without other servers."""
+    if given := os.environ.get(VARIABLES[0]):
+        yield given
+        return
+    if on_containers():
+        stack: Stack = request.getfixturevalue("stack")
+        yield stack.postgres_admin
+        return
+    with _thrown_away(tmp_path_factory.mktemp("judge"), ("postgres",)) as running:
+        _as_patient_as_we_are(running.state.supervisor.pid)
+        yield running.postgres_admin
+
+
+def _as_patient_as_we_are(pid: int) -> None:
+    """Give a process's session the priority that ours has among sessions; without effect where the kernel has no such."""
+    with suppress(OSError):
+        own = Path("/proc/self/autogroup").read_text()  # "/autogroup-25 nice 19"
+        Path(f"/proc/{pid}/autogroup").write_text(own.split()[-1])
 
 
 def _password(admin: str, role: str) -> str:

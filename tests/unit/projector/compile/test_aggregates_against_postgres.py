@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from functools import cache
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 import pytest
@@ -21,9 +21,6 @@ from projector.compile.program import Program, compile_models
 from projector.replica.groups import GroupError, Groups
 from projector.replica.schema import open_replica
 from tests.unit.projector.compile.against_postgres import VALUES, there, written
-
-if TYPE_CHECKING:
-    from tests.conftest import Stack
 
 c = SAMPLE.c
 EXAMPLES = [text for entry in AGGREGATES for text in entry.examples]
@@ -82,9 +79,9 @@ def random_rows(rng: Random, program: Program) -> Rows:
 
 
 @pytest.fixture(scope="module")
-def postgres(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
+def postgres(judge: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection under UTC."""
-    with psycopg.connect(stack.postgres_admin, autocommit=True) as connection:
+    with psycopg.connect(judge, autocommit=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("CREATE TYPE pg_temp.mood AS ENUM ('sad', 'ok', 'happy')")
         yield connection

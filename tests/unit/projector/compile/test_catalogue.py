@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 import pytest
@@ -31,9 +31,6 @@ from projector.compile.program import compile_models
 from projector.compile.scalar import Scalars
 from tests.oracle.postgres import text_of
 from tests.unit.projector.compile.against_postgres import example
-
-if TYPE_CHECKING:
-    from tests.conftest import Stack
 
 ROOT = Path(__file__).resolve().parents[4]
 COLUMNS = [column for column in SAMPLE.columns if column.name != "id" and not column.name.endswith("2")]
@@ -177,9 +174,9 @@ def calls(names: list[str]) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def postgres(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
+def postgres(judge: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection with the sample as a temporary table."""
-    with psycopg.connect(stack.postgres_admin, autocommit=True) as connection:
+    with psycopg.connect(judge, autocommit=True) as connection:
         connection.execute("CREATE TYPE pg_temp.mood AS ENUM ('sad', 'ok', 'happy')")
         made = str(CreateTable(SAMPLE).compile(dialect=postgresql.dialect()))
         connection.execute(made.replace("CREATE TABLE", "CREATE TEMPORARY TABLE").encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,16 +14,13 @@ from hypothesis import strategies as st
 from projector.compile.catalogue import SCALARS
 from tests.unit.projector.compile.against_postgres import differences
 
-if TYPE_CHECKING:
-    from tests.conftest import Stack
-
 EXAMPLES = [text for entries in SCALARS.values() for entry in entries for text in entry.examples]
 
 
 @pytest.fixture(scope="module")
-def postgres(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
+def postgres(judge: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection under UTC."""
-    with psycopg.connect(stack.postgres_admin, autocommit=True) as connection:
+    with psycopg.connect(judge, autocommit=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("CREATE TYPE pg_temp.mood AS ENUM ('sad', 'ok', 'happy')")
         yield connection
