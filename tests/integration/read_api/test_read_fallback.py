@@ -122,8 +122,10 @@ class Shop:
                 bucket = model.bucket.column if model.bucket else None
                 names = ", ".join(f'v."{name}"::text' for name in model.partition_key if name != bucket)
                 text = f"select {names} from ({text_of(model)}) v group by {names} order by count(*) desc, {names}"
-                for key in connection.execute(text.encode()):
-                    found.append(f"/read/{model.name}/" + "/".join(quote(part, safe="") for part in key))
+                found += [
+                    f"/read/{model.name}/" + "/".join(quote(part, safe="") for part in key)
+                    for key in connection.execute(text.encode())
+                ]
         return found
 
     def sample(self, earlier: list[str]) -> list[str]:
