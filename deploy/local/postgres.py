@@ -32,6 +32,7 @@ MAIN_CONFIGURATION = {
     "log_timezone": "UTC",
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
+    "authentication_timeout": "10s",  # DROP DATABASE waits for every connection that was begun and never went on
     "jit": "off",  # compiling costs more than it saves on queries of milliseconds
     "log_line_prefix": "%m [%p] %a ",
 }
