@@ -165,15 +165,22 @@ def _thrown_away(folder: Path, servers: tuple[str, ...]) -> Iterator[Running]:
             and _MEMORY.is_dir()
             and psutil.disk_usage(str(_MEMORY)).free >= _PLENTY / 2
         ):
-            place = Path(
-                ended.enter_context(TemporaryDirectory(prefix="lockstep-", dir=_MEMORY, ignore_cleanup_errors=True))
-            )
+            place = Path(ended.enter_context(folder_in(_MEMORY)))
             place.chmod(0o755)  # PostgreSQL does not run as root
             ended.callback(lambda: shutil.copytree(place / "logs", folder / "logs"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(*FOR_MINUTES)
             running = start(Options(folder=place, only=servers, throw_away=True))
         yield ended.enter_context(running)
+
+
+def folder_in(memory: Path) -> TemporaryDirectory[str]:
+    """A folder for this process; those of test runs that were killed, which nobody else would ever remove, go first."""
+    for left in memory.glob("lockstep-*-*"):
+        owner = left.name.split("-")[1]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    return TemporaryDirectory(prefix=f"lockstep-{os.getpid()}-", dir=memory, ignore_cleanup_errors=True)
 
 
 @pytest.fixture(scope="session")
