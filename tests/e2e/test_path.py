@@ -61,6 +61,13 @@ MANY_MESSAGES = """
     insert into messages (message_id, sent_at, channel_id, author_id, body)
     select id, uuid_extract_timestamp(id), channel_id, user_id, 'hello' from m, u, c
 """
+MANY_POSTS = """
+    with u as (insert into users (user_id, name) values (md5('{salt}a')::uuid, 'Author') returning user_id),
+         r as (insert into users (user_id, name, last_seen_at) select md5('{salt}r' || i)::uuid, 'Reader ' || i, now()
+               from generate_series(1, 20) i returning user_id),
+         f as (insert into follows (follower_id, followee_id) select r.user_id, u.user_id from r, u)
+    insert into posts (post_id, author_id, body) select md5('{salt}p' || i)::uuid, user_id, 'hello' from generate_series(1, 100) i, u
+"""
 MANY_D = """
     insert into d (id, x_id, y1, y2, value, at, day)
     select 1000 + {salt} + i, i % 3, i % 2, 'a', i, timestamptz '2024-03-01 12:00+00' + i * interval '1 s', '2024-03-01'
@@ -114,6 +121,7 @@ def test_the_reference_read_models_equal_their_sql(pipeline: Pipeline, cassandra
             "trips": MANY_TRIPS,
             "lines": MANY_LINES,
             "messages": MANY_MESSAGES,
+            "posts": MANY_POSTS,
         }
         source = Source(connection, schema.APPLICATION, schema.DOMAINS, rng, many)
         for _ in range(20):

@@ -41,9 +41,10 @@ def slot(database: str) -> str:
 
 
 def asked(database: str) -> list[str]:
-    """The requests for a rebuild that the log has so far."""
+    """The requests for a rebuild that the log has so far: what follows the prefix, its zero and a length of four bytes."""
     query = """
-        select convert_from(substring(data from position('{'::bytea in data)), 'UTF8')
+        select convert_from(substring(data from position('lockstep.rebuild_partition'::bytea in data)
+                                                + length('lockstep.rebuild_partition') + 1 + 4), 'UTF8')
         from pg_logical_slot_peek_binary_changes('messages_of_' || current_database(), null, null,
              'proto_version', '1', 'publication_names', 'messages', 'messages', 'true')
         where position('lockstep.rebuild_partition'::bytea in data) > 0
