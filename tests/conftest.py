@@ -167,6 +167,7 @@ def _thrown_away(folder: Path, servers: tuple[str, ...]) -> Iterator[Running]:
         ):
             place = Path(ended.enter_context(folder_in(_MEMORY)))
             place.chmod(0o755)  # PostgreSQL does not run as root
+            (place / "logs").mkdir()  # there to be copied even if nothing can be started
             ended.callback(lambda: shutil.copytree(place / "logs", folder / "logs"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(*FOR_MINUTES)

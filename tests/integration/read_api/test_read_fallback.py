@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -248,6 +249,7 @@ def test_postgres_answers_as_the_read_model_will(pipeline: Pipeline, cassandra_s
     for (path, _), rows, _ in answers:
         counted[path.split("/")[2]] += len(rows)
     assert all(counted.values()), f"seed {seed}: nothing was read of some: {counted}"
-    paged = {path.split("/")[2] for (path, _), _, first in answers if first["next_page"]}
-    assert paged >= OF_PAGES, f"seed {seed}: one page was all there is: {OF_PAGES - paged}"
+    paged = Counter(path.split("/")[2] for (path, _), _, first in answers if first["next_page"])
+    # 90 rows at limits of 7 and 30, and reversed.
+    assert all(paged[name] >= 3 for name in OF_PAGES), f"seed {seed}: mostly one page was all there is: {paged}"
     assert len(INCREMENTAL) < len(READ_MODELS), "a scheduled one is among them"
